@@ -1,0 +1,2 @@
+//! The embedded Kubernetes API over a durable store
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Reconciles the generic resources and drives dialect plugins
+#![forbid(unsafe_code)]

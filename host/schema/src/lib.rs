@@ -1,0 +1,2 @@
+//! Kubernetes schemas as pure functions: structural schemas, patches, field ownership and printer columns
+#![forbid(unsafe_code)]

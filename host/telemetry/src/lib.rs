@@ -1,0 +1,2 @@
+//! Traces, metrics and the audit log
+#![forbid(unsafe_code)]

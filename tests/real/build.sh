@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Builds kube-apiserver and etcd from their Go modules into ~/.cache/purlin/bin, once. Several minutes the first time.
+set -euo pipefail
+kubernetes=v1.37.2 staging=v0.37.2 etcd=v3.7.3
+cache=${PURLIN_CACHE:-$HOME/.cache/purlin}
+mkdir -p "$cache/bin" "$cache/src/kubernetes" "$cache/src/etcd"
+stamp=$cache/bin/.kube-apiserver-$kubernetes-etcd-$etcd
+[ -e "$stamp" ] && exit 0
+command -v go >/dev/null || { echo "real API server: 'go' is not installed; install Go 1.26 or newer" >&2; exit 1; }
+
+echo "building kube-apiserver $kubernetes" >&2
+cd "$cache/src/kubernetes"
+mod=$(go mod download -json "k8s.io/kubernetes@$kubernetes" | sed -n 's/.*"GoMod": "\(.*\)",/\1/p')
+{
+  echo "module purlin.local/kube-apiserver"
+  grep -E '^go ' "$mod"
+  echo "require k8s.io/kubernetes $kubernetes"
+  # The staging repositories are named v0.0.0 inside Kubernetes' own go.mod and released under a version of their own.
+  grep -oE '^\s+k8s.io/[a-z0-9-]+ v0\.0\.0$' "$mod" | awk -v v="$staging" '{print "replace", $1, "=>", $1, v}' | sort -u
+} > go.mod
+version=k8s.io/component-base/version
+CGO_ENABLED=0 go build -mod=mod -o "$cache/bin/kube-apiserver" \
+  -ldflags "-X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=37" \
+  k8s.io/kubernetes/cmd/kube-apiserver
+
+echo "building etcd $etcd" >&2
+cd "$cache/src/etcd"
+[ -e go.mod ] || go mod init purlin.local/etcd 2>/dev/null
+go get "go.etcd.io/etcd/server/v3@$etcd"
+CGO_ENABLED=0 go build -mod=mod -o "$cache/bin/etcd" go.etcd.io/etcd/server/v3
+touch "$stamp"
