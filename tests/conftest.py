@@ -10,7 +10,6 @@ import subprocess
 import uuid
 
 import pytest
-
 from harness.kubectl import Kubectl
 from harness.server import REPOSITORY, Plain, Server, binary
 

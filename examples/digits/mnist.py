@@ -25,14 +25,26 @@ def parse_flags(arguments=None):
     parser = argparse.ArgumentParser(description="train on handwritten digits", allow_abbrev=False)
     parser.add_argument("--batch-size", type=positive(int), default=64, help="images a step")
     parser.add_argument("--lr", type=positive(float), default=0.05, help="learning rate of the first epoch")
-    parser.add_argument("--num-epochs", type=positive(int), default=10, help="passes over the training images")
-    parser.add_argument("--lr-factor", type=positive(float), default=0.1, help="factor at each of --lr-step-epochs")
-    parser.add_argument("--lr-step-epochs", type=epochs, default=[10], help="epochs that change the rate, e.g. 5,8")
-    parser.add_argument("--optimizer", choices=["sgd", "nag"], default="sgd", help="momentum: plain or Nesterov's")
+    parser.add_argument(
+        "--num-epochs", type=positive(int), default=10, help="passes over the training images"
+    )
+    parser.add_argument(
+        "--lr-factor", type=positive(float), default=0.1, help="factor at each of --lr-step-epochs"
+    )
+    parser.add_argument(
+        "--lr-step-epochs", type=epochs, default=[10], help="epochs that change the rate, e.g. 5,8"
+    )
+    parser.add_argument(
+        "--optimizer", choices=["sgd", "nag"], default="sgd", help="momentum: plain or Nesterov's"
+    )
     parser.add_argument("--mom", type=float, default=0.9, help="momentum")
     parser.add_argument("--wd", type=float, default=0.0001, help="weight decay")
-    parser.add_argument("--num-examples", type=positive(int), default=None, help="train on this many images at most")
-    parser.add_argument("--disp-batches", type=positive(int), default=100, help="progress after this many steps")
+    parser.add_argument(
+        "--num-examples", type=positive(int), default=None, help="train on this many images at most"
+    )
+    parser.add_argument(
+        "--disp-batches", type=positive(int), default=100, help="progress after this many steps"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and of the order of images")
     return parser.parse_args(arguments)
 
@@ -128,7 +140,9 @@ def train(flags):
         order = random.permutation(len(train_x))
         for batch, start in enumerate(range(0, len(order), flags.batch_size), 1):
             picked = order[start : start + flags.batch_size]
-            network.step(train_x[picked], train_y[picked], rate, flags.mom, flags.wd, flags.optimizer == "nag")
+            network.step(
+                train_x[picked], train_y[picked], rate, flags.mom, flags.wd, flags.optimizer == "nag"
+            )
             if batch % flags.disp_batches == 0:
                 speed = batch * flags.batch_size / (time.monotonic() - started)
                 logging.info("Epoch[%d] Batch [%d]\tSpeed: %.2f samples/sec", epoch, batch, speed)

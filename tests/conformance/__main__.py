@@ -17,12 +17,21 @@ from .session import Server
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="conformance", description="replay requests against two API servers")
+    parser = argparse.ArgumentParser(
+        prog="conformance", description="replay requests against two API servers"
+    )
     parser.add_argument("--a", required=True, metavar="KUBECONFIG", help="the server under test")
     parser.add_argument("--b", required=True, metavar="KUBECONFIG", help="the server to compare with")
-    parser.add_argument("--report", type=pathlib.Path, default=pathlib.Path("conformance.md"), help="Markdown; JSON is written beside it")
+    parser.add_argument(
+        "--report",
+        type=pathlib.Path,
+        default=pathlib.Path("conformance.md"),
+        help="Markdown; JSON is written beside it",
+    )
     parser.add_argument("--filter", default="*", metavar="GLOB", help="only cases whose name matches")
-    parser.add_argument("--no-explanations", action="store_true", help="every difference counts: for two servers of a kind")
+    parser.add_argument(
+        "--no-explanations", action="store_true", help="every difference counts: for two servers of a kind"
+    )
     flags = parser.parse_args(arguments)
 
     cases.load()
@@ -37,7 +46,9 @@ def main(arguments=None):
         if not outcome.passed:
             print(f"FAIL {case.name}: {len(outcome.unexplained)} unexplained")
             for difference in outcome.unexplained[:3]:
-                print(f"     step {difference.step} {difference.request} {difference.path}: {difference.a!r:.200} | {difference.b!r:.200}")
+                print(
+                    f"     step {difference.step} {difference.request} {difference.path}: {difference.a!r:.200} | {difference.b!r:.200}"
+                )
     stale = explanations.stale({c.name for c in chosen})
     report.write(flags.report, outcomes, stale, (flags.a, flags.b))
     for entry in stale:

@@ -23,9 +23,13 @@ def case(function=None, *, name=None, over=None):
             REGISTERED.append(Case(base, function))
         else:
             for label, value in over.items():
-                REGISTERED.append(Case(f"{base}-{label}", lambda session, value=value: function(session, value)))
+                REGISTERED.append(
+                    Case(f"{base}-{label}", lambda session, value=value: function(session, value))
+                )
         # A case's namespace is named by the first forty characters of the case.
-        assert len({c.name[:40] for c in REGISTERED}) == len(REGISTERED), f"the name of {base} is too like another's"
+        assert len({c.name[:40] for c in REGISTERED}) == len(REGISTERED), (
+            f"the name of {base} is too like another's"
+        )
         return function
 
     return register(function) if function else register

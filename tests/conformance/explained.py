@@ -23,7 +23,9 @@ class Explanations:
         self._reasons, self._met = {}, set()
         for number, entry in enumerate(entries or [], 1):
             if set(entry) != KEYS or not str(entry["reason"]).strip():
-                raise Malformed(f"explained.yaml, entry {number}: needs exactly {', '.join(sorted(KEYS))}, with a reason")
+                raise Malformed(
+                    f"explained.yaml, entry {number}: needs exactly {', '.join(sorted(KEYS))}, with a reason"
+                )
             self._reasons[_key(entry)] = entry["reason"]
 
     @classmethod
@@ -39,7 +41,11 @@ class Explanations:
 
     def stale(self, cases):
         """Entries about these cases that no difference matched; cases that were not replayed are not judged."""
-        return [dict(zip(("case", "step", "path"), key)) for key in self._reasons if key not in self._met and key[0] in cases]
+        return [
+            dict(zip(("case", "step", "path"), key))
+            for key in self._reasons
+            if key not in self._met and key[0] in cases
+        ]
 
     def __len__(self):
         return len(self._reasons)

@@ -65,7 +65,11 @@ class Normaliser:
         return self.versions.setdefault(value, f"<version {len(self.versions) + 1}>")
 
     def _without_ages(self, table):
-        ages = [i for i, c in enumerate(table["columnDefinitions"]) if c.get("name") in ("Age", "Last Seen", "First Seen", "Duration")]
+        ages = [
+            i
+            for i, c in enumerate(table["columnDefinitions"])
+            if c.get("name") in ("Age", "Last Seen", "First Seen", "Duration")
+        ]
         rows = []
         for row in table.get("rows") or []:
             cells = list(row["cells"])
@@ -77,7 +81,10 @@ class Normaliser:
 
     def _text(self, text):
         for prefix, pattern in self.generated:
-            text = pattern.sub(lambda m: self.names.setdefault(m[0], f"{prefix}<random {len(self.names) + 1}>"), text)
+            for name in pattern.findall(text):
+                text = text.replace(
+                    name, self.names.setdefault(name, f"{prefix}<random {len(self.names) + 1}>")
+                )
         text = CONTINUE.sub(r"\1<continue>", text)
         text = QUOTED_VERSION.sub(self._quoted_version, text)
         text = UID.sub(lambda m: self.uids.setdefault(m[0], f"<uid {len(self.uids) + 1}>"), text)

@@ -39,7 +39,9 @@ def _play(case, server, run):
     try:
         case.run(session)
     except Exception as error:  # an unexpected answer stops the case; that itself is compared
-        session.exchanges.append(Exchange("(the case could not go on)", 0, {}, f"{type(error).__name__}: {error}"))
+        session.exchanges.append(
+            Exchange("(the case could not go on)", 0, {}, f"{type(error).__name__}: {error}")
+        )
     finally:
         session.send_unrecorded("DELETE", f"/api/v1/namespaces/{session.namespace}")
     normaliser = Normaliser(server.address)

@@ -21,7 +21,9 @@ def write(path, outcomes, stale, names):
             lines += [f"## {title}", ""]
         for difference, reason in rows:
             lines.append(f"- **{difference.case}** step {difference.step} `{difference.request}`  ")
-            lines.append(f"  at `{difference.path}`: a = `{_short(difference.a)}`, b = `{_short(difference.b)}`")
+            lines.append(
+                f"  at `{difference.path}`: a = `{_short(difference.a)}`, b = `{_short(difference.b)}`"
+            )
             if reason:
                 lines.append(f"  — {reason}")
         if rows:
@@ -38,7 +40,9 @@ def write(path, outcomes, stale, names):
                 "cases": len(outcomes),
                 "requests": requests,
                 "unexplained": [{**d.as_explanation(), "request": d.request} for d in unexplained],
-                "explained": [{**d.as_explanation(), "request": d.request, "reason": r} for d, r in explained],
+                "explained": [
+                    {**d.as_explanation(), "request": d.request, "reason": r} for d, r in explained
+                ],
                 "stale": stale,
             },
             indent=1,

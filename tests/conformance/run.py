@@ -19,7 +19,14 @@ def main(reports, arguments):
         try:
             subprocess.run([real_scripts / "start.sh", real, str(ports.row())], check=True)
             embedded.start()
-            flags = ["--a", str(embedded.kubeconfig), "--b", str(real / "kubeconfig"), "--report", str(reports / "conformance.md")]
+            flags = [
+                "--a",
+                str(embedded.kubeconfig),
+                "--b",
+                str(real / "kubeconfig"),
+                "--report",
+                str(reports / "conformance.md"),
+            ]
             status = replay_all([*flags, *arguments])
             if status:
                 print(embedded.log_tail(30))

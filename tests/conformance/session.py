@@ -31,13 +31,21 @@ class Server:
         self.address = urllib.parse.urlsplit(self.url).netloc
         self.token = by_name("users", context["user"])["token"]
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        self.pool = urllib3.PoolManager(cert_reqs="CERT_NONE", maxsize=4, retries=False, timeout=urllib3.Timeout(30))
+        self.pool = urllib3.PoolManager(
+            cert_reqs="CERT_NONE", maxsize=4, retries=False, timeout=urllib3.Timeout(30)
+        )
 
     def send(self, method, path, body=None, headers=None, token=None, stream=False):
         """One request; `token` replaces the administrator's, and an empty one sends none."""
         token = self.token if token is None else token
-        headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
-        return self.pool.request(method, self.url + path, body=body, headers=headers, preload_content=not stream)
+        headers = {
+            "Accept": "application/json",
+            **({"Authorization": f"Bearer {token}"} if token else {}),
+            **(headers or {}),
+        }
+        return self.pool.request(
+            method, self.url + path, body=body, headers=headers, preload_content=not stream
+        )
 
 
 @dataclasses.dataclass
@@ -82,9 +90,23 @@ class Session:
 
     def send_unrecorded(self, method, path, body=None):
         """For preparation and clean-up that are not compared."""
-        return self.server.send(method, path, json.dumps(body) if body is not None else None, {"Content-Type": "application/json"})
+        return self.server.send(
+            method, path, json.dumps(body) if body is not None else None, {"Content-Type": "application/json"}
+        )
 
-    def request(self, method, path, body=None, *, type="application/json", accept=None, token=None, only=None, headers=None, **params):
+    def request(
+        self,
+        method,
+        path,
+        body=None,
+        *,
+        type="application/json",
+        accept=None,
+        token=None,
+        only=None,
+        headers=None,
+        **params,
+    ):
         """Sends and records. `only` picks the part of a JSON answer to compare; `params` go into the query."""
         path = _with_query(path, params)
         sent = {"Content-Type": type} if body is not None else {}

@@ -3,7 +3,6 @@
 import uuid
 
 import pytest
-
 from harness.wait import until
 
 
@@ -18,13 +17,21 @@ def widgets(cluster):
                 "type": "object",
                 "required": ["size"],
                 "properties": {
-                    "size": {"type": "integer", "minimum": 1, "maximum": 10, "description": "How big the widget is."},
+                    "size": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "maximum": 10,
+                        "description": "How big the widget is.",
+                    },
                     "colour": {"type": "string", "enum": ["red", "green"], "default": "red"},
                     "replicas": {"type": "integer"},
                 },
                 "x-kubernetes-validations": [{"rule": "self.size != 7", "message": "seven is unlucky"}],
             },
-            "status": {"type": "object", "properties": {"replicas": {"type": "integer"}, "phase": {"type": "string"}}},
+            "status": {
+                "type": "object",
+                "properties": {"replicas": {"type": "integer"}, "phase": {"type": "string"}},
+            },
         },
     }
     definition = {
@@ -34,14 +41,26 @@ def widgets(cluster):
         "spec": {
             "group": group,
             "scope": "Namespaced",
-            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "shortNames": ["wdg"], "categories": ["gadgets"]},
+            "names": {
+                "plural": "widgets",
+                "singular": "widget",
+                "kind": "Widget",
+                "shortNames": ["wdg"],
+                "categories": ["gadgets"],
+            },
             "versions": [
                 {
                     "name": "v1",
                     "served": True,
                     "storage": True,
                     "schema": {"openAPIV3Schema": schema},
-                    "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}},
+                    "subresources": {
+                        "status": {},
+                        "scale": {
+                            "specReplicasPath": ".spec.replicas",
+                            "statusReplicasPath": ".status.replicas",
+                        },
+                    },
                     "additionalPrinterColumns": [
                         {"name": "Size", "type": "integer", "jsonPath": ".spec.size"},
                         {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
@@ -60,7 +79,12 @@ def widgets(cluster):
 
 
 def widget(plural, name="w", **spec):
-    return {"apiVersion": plural.partition(".")[2] + "/v1", "kind": "Widget", "metadata": {"name": name}, "spec": {"size": 3, **spec}}
+    return {
+        "apiVersion": plural.partition(".")[2] + "/v1",
+        "kind": "Widget",
+        "metadata": {"name": name},
+        "spec": {"size": 3, **spec},
+    }
 
 
 def test_defaults_and_pruning(kubectl, widgets):
@@ -69,7 +93,9 @@ def test_defaults_and_pruning(kubectl, widgets):
 
 
 def test_unknown_fields_are_refused_when_asked(kubectl, widgets):
-    assert 'unknown field "spec.unknown"' in kubectl.fails("create", "--validate=strict", "-f", "-", stdin=widget(widgets, unknown=1))
+    assert 'unknown field "spec.unknown"' in kubectl.fails(
+        "create", "--validate=strict", "-f", "-", stdin=widget(widgets, unknown=1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,7 +113,9 @@ def test_validation(kubectl, widgets, spec, words):
 
 def test_columns(kubectl, widgets):
     kubectl.apply(widget(widgets))
-    kubectl("patch", widgets, "w", "--subresource=status", "--type=merge", "-p", '{"status": {"phase": "Ready"}}')
+    kubectl(
+        "patch", widgets, "w", "--subresource=status", "--type=merge", "-p", '{"status": {"phase": "Ready"}}'
+    )
     header, row = kubectl("get", widgets).splitlines()
     assert header.split() == ["NAME", "SIZE", "PHASE"] and row.split() == ["w", "3", "Ready"]
     header, row = kubectl("get", widgets, "-o", "wide").splitlines()
@@ -105,9 +133,21 @@ def test_status_is_apart_from_spec(kubectl, widgets):
     kubectl.apply(widget(widgets))
     kubectl("patch", widgets, "w", "--type=merge", "-p", '{"status": {"phase": "Ready"}}')
     assert "status" not in kubectl.json("get", widgets, "w")
-    kubectl("patch", widgets, "w", "--subresource=status", "--type=merge", "-p", '{"status": {"phase": "Ready"}, "spec": {"size": 5}}')
+    kubectl(
+        "patch",
+        widgets,
+        "w",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        '{"status": {"phase": "Ready"}, "spec": {"size": 5}}',
+    )
     found = kubectl.json("get", widgets, "w")
-    assert found["status"] == {"phase": "Ready"} and found["spec"]["size"] == 3 and found["metadata"]["generation"] == 1
+    assert (
+        found["status"] == {"phase": "Ready"}
+        and found["spec"]["size"] == 3
+        and found["metadata"]["generation"] == 1
+    )
 
 
 def test_scale(kubectl, widgets):
@@ -117,7 +157,10 @@ def test_scale(kubectl, widgets):
 
 
 def test_explain(cluster, widgets):
-    until("the schema to be published", lambda: "How big" in cluster.run("explain", f"{widgets}.spec.size").stdout)
+    until(
+        "the schema to be published",
+        lambda: "How big" in cluster.run("explain", f"{widgets}.spec.size").stdout,
+    )
     assert "colour" in cluster("explain", widgets, "--recursive")
 
 

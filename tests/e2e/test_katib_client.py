@@ -10,10 +10,9 @@ import types
 import kubeflow.katib as sdk
 import pytest
 import yaml
+from harness.wait import until
 from kubeflow.katib import KatibClient, V1beta1Experiment
 from kubernetes.client import V1ObjectMeta
-
-from harness.wait import until
 
 pytestmark = pytest.mark.platform
 
@@ -83,7 +82,9 @@ def test_optimal_hyperparameters(katib, finished):
     optimal = katib.get_optimal_hyperparameters(finished)
     best = max(
         katib.list_trials(finished),
-        key=lambda t: float(next(m.max for m in t.status.observation.metrics if m.name == "Validation-accuracy")),
+        key=lambda t: float(
+            next(m.max for m in t.status.observation.metrics if m.name == "Validation-accuracy")
+        ),
     )
     reported = next(m.max for m in optimal.observation.metrics if m.name == "Validation-accuracy")
     assert float(reported) == pytest.approx(
@@ -93,11 +94,17 @@ def test_optimal_hyperparameters(katib, finished):
 
 
 def test_a_larger_budget_continues_a_long_running_experiment(katib, manifest):
-    changed = {**manifest, "metadata": {"name": "longer"}, "spec": {**manifest["spec"], "maxTrialCount": 2, "resumePolicy": "LongRunning"}}
+    changed = {
+        **manifest,
+        "metadata": {"name": "longer"},
+        "spec": {**manifest["spec"], "maxTrialCount": 2, "resumePolicy": "LongRunning"},
+    }
     changed["spec"]["objective"] = {**manifest["spec"]["objective"], "goal": 1.1}
     katib.create_experiment(changed)
     katib.wait_for_experiment_condition("longer", timeout=120, polling_interval=1)
-    katib.edit_experiment_budget("longer", max_trial_count=4, parallel_trial_count=2, max_failed_trial_count=1)
+    katib.edit_experiment_budget(
+        "longer", max_trial_count=4, parallel_trial_count=2, max_failed_trial_count=1
+    )
     until("four trials", lambda: (katib.get_experiment("longer").status.trials_succeeded or 0) == 4, 120, 0.5)
     katib.wait_for_experiment_condition("longer", timeout=60, polling_interval=1)
     assert len(katib.list_trials("longer")) == 4
@@ -106,7 +113,7 @@ def test_a_larger_budget_continues_a_long_running_experiment(katib, manifest):
 def test_tune_runs_a_python_function(katib):
     def objective(parameters):
         a, b = float(parameters["a"]), float(parameters["b"])
-        print(f"result={4 * a - b ** 2}")
+        print(f"result={4 * a - b**2}")
 
     katib.tune(
         name="tuned",
@@ -141,7 +148,9 @@ def test_tune_without_retained_trials_deletes_the_jobs(katib, cluster, namespace
         parallel_trial_count=2,
     )
     katib.wait_for_experiment_condition("forgotten", timeout=120, polling_interval=1)
-    jobs = lambda: [j for j in cluster.within(namespace)("get", "jobs", "-o", "name").split() if "forgotten" in j]
+    jobs = lambda: [
+        j for j in cluster.within(namespace)("get", "jobs", "-o", "name").split() if "forgotten" in j
+    ]
     until("the jobs to go", lambda: not jobs(), 30)
     assert len(katib.list_trials("forgotten")) == 2
 

@@ -4,7 +4,6 @@ import re
 
 import pytest
 import yaml
-
 from harness import katib
 from harness.wait import until
 
@@ -75,7 +74,10 @@ def test_the_observation_of_a_trial_is_what_its_program_printed(experiment, kube
 
 
 def test_the_optimal_trial_is_the_best_of_the_trials_own_logs(experiment, kubeflow):
-    best = {t["metadata"]["name"]: katib.best_logged(kubeflow, t["metadata"]["name"]) for t in katib.trials(kubeflow, "random")}
+    best = {
+        t["metadata"]["name"]: katib.best_logged(kubeflow, t["metadata"]["name"])
+        for t in katib.trials(kubeflow, "random")
+    }
     optimal = experiment["status"]["currentOptimalTrial"]
     reported = float(katib.metric(optimal["observation"], "Validation-accuracy")["max"])
     assert reported == pytest.approx(max(best.values()))
@@ -89,9 +91,14 @@ def test_columns(experiment, kubeflow):
     assert header.split() == ["NAME", "TYPE", "STATUS", "AGE"]
     assert row.split()[:3] == ["random", "Succeeded", "True"]
     header, *rows = kubeflow("get", katib.TRIALS).splitlines()
-    assert header.split() == ["NAME", "TYPE", "STATUS", "AGE"] and all(r.split()[1:3] == ["Succeeded", "True"] for r in rows)
+    assert header.split() == ["NAME", "TYPE", "STATUS", "AGE"] and all(
+        r.split()[1:3] == ["Succeeded", "True"] for r in rows
+    )
     header, row = kubeflow("get", katib.SUGGESTIONS).splitlines()[:2]
-    assert header.split() == ["NAME", "TYPE", "STATUS", "REQUESTED", "ASSIGNED", "AGE"] and row.split()[0] == "random"
+    assert (
+        header.split() == ["NAME", "TYPE", "STATUS", "REQUESTED", "ASSIGNED", "AGE"]
+        and row.split()[0] == "random"
+    )
 
 
 def test_the_suggestion_lists_what_was_assigned(experiment, kubeflow):
@@ -136,7 +143,11 @@ def test_no_process_is_left_and_jobs_are_retained(experiment, kubeflow):
 
 def test_kernel_metrics_count_calls_into_plugins(experiment, server):
     text = server.metrics()
-    assert re.search(r"^purlin_\w+\{?.*\}? [0-9.e+]+$", text, re.M) and "purlin_kernel_" in text and "purlin_sandbox_" in text
+    assert (
+        re.search(r"^purlin_\w+\{?.*\}? [0-9.e+]+$", text, re.M)
+        and "purlin_kernel_" in text
+        and "purlin_sandbox_" in text
+    )
 
 
 def variant(manifest, name, **spec):
@@ -164,7 +175,11 @@ def test_failing_trials_end_the_experiment(kubectl, manifest):
     container["command"][1] = "/opt/mxnet-mnist/not-there.py"
     changed["spec"]["trialTemplate"]["trialSpec"]["spec"]["backoffLimit"] = 0
     kubectl.apply(changed)
-    until("the experiment to fail", lambda: "Failed" in katib.conditions(kubectl.json("get", katib.EXPERIMENTS, "failing")), 120)
+    until(
+        "the experiment to fail",
+        lambda: "Failed" in katib.conditions(kubectl.json("get", katib.EXPERIMENTS, "failing")),
+        120,
+    )
     found = kubectl.json("get", katib.EXPERIMENTS, "failing")
     assert katib.conditions(found)["Failed"]["reason"] == "ExperimentMaxFailedTrialsReached"
     assert found["status"]["trialsFailed"] >= 2
@@ -176,6 +191,14 @@ def test_deleting_an_experiment_takes_everything(kubectl, manifest):
     kubectl("delete", katib.EXPERIMENTS, "deleted", "--timeout=60s", timeout=90)
     until(
         "all to go",
-        lambda: kubectl("get", f"{katib.TRIALS},{katib.SUGGESTIONS},jobs,pods,experiments.purlin.dev,trials.purlin.dev", "-o", "name") == "",
+        lambda: (
+            kubectl(
+                "get",
+                f"{katib.TRIALS},{katib.SUGGESTIONS},jobs,pods,experiments.purlin.dev,trials.purlin.dev",
+                "-o",
+                "name",
+            )
+            == ""
+        ),
         60,
     )

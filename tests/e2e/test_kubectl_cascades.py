@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from harness.wait import until
 
 pytestmark = pytest.mark.platform
@@ -30,7 +29,9 @@ def family(kubectl):
 
 def present(kubectl):
     # Every namespace of a real cluster gets this one from a controller.
-    return {name.removeprefix("configmap/") for name in kubectl("get", "cm", "-o", "name").split()} - {"kube-root-ca.crt"}
+    return {name.removeprefix("configmap/") for name in kubectl("get", "cm", "-o", "name").split()} - {
+        "kube-root-ca.crt"
+    }
 
 
 def test_background_deletes_the_owner_at_once_and_the_rest_soon(family):
@@ -40,7 +41,14 @@ def test_background_deletes_the_owner_at_once_and_the_rest_soon(family):
 
 
 def test_foreground_keeps_the_owner_until_blocking_dependents_are_gone(family):
-    family("patch", "cm", "blocking", "--type=merge", "-p", json.dumps({"metadata": {"finalizers": ["example.com/hold"]}}))
+    family(
+        "patch",
+        "cm",
+        "blocking",
+        "--type=merge",
+        "-p",
+        json.dumps({"metadata": {"finalizers": ["example.com/hold"]}}),
+    )
     family("delete", "cm", "owner", "--cascade=foreground", "--wait=false")
     until("the rest to go", lambda: present(family) == {"owner", "blocking"})
     metadata = family.json("get", "cm", "owner")["metadata"]
@@ -58,7 +66,12 @@ def test_orphan_leaves_the_dependents_without_an_owner(family):
 
 
 def test_a_dependent_of_an_owner_that_never_was_is_collected(kubectl):
-    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "never", "uid": "0b3f2c52-0000-4000-8000-000000000000"}
+    reference = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "name": "never",
+        "uid": "0b3f2c52-0000-4000-8000-000000000000",
+    }
     kubectl.apply(config_map("orphan", ownerReferences=[reference]))
     until("the orphan to go", lambda: not present(kubectl))
 
@@ -66,12 +79,17 @@ def test_a_dependent_of_an_owner_that_never_was_is_collected(kubectl):
 def test_one_of_two_owners_is_not_enough_to_delete(kubectl):
     kubectl.apply(config_map("first"), config_map("second"))
     uid = lambda name: kubectl.json("get", "cm", name)["metadata"]["uid"]
-    references = [{"apiVersion": "v1", "kind": "ConfigMap", "name": n, "uid": uid(n)} for n in ("first", "second")]
+    references = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "name": n, "uid": uid(n)} for n in ("first", "second")
+    ]
     kubectl.apply(config_map("shared", ownerReferences=references))
     kubectl("delete", "cm", "first")
     until(
         "the reference to the first owner to go",
-        lambda: [r["name"] for r in kubectl.json("get", "cm", "shared")["metadata"]["ownerReferences"]] == ["second"],
+        lambda: (
+            [r["name"] for r in kubectl.json("get", "cm", "shared")["metadata"]["ownerReferences"]]
+            == ["second"]
+        ),
     )
     kubectl("delete", "cm", "second")
     until("the dependent to go", lambda: "shared" not in present(kubectl))
@@ -91,7 +109,16 @@ def test_a_deleted_namespace_takes_its_objects(cluster):
 
 
 def test_a_deleted_job_takes_its_pods(kubectl):
-    kubectl("create", "job", "work", "--image=docker.io/tensorflow/tensorflow:latest", "--", "sh", "-c", "sleep 60")
+    kubectl(
+        "create",
+        "job",
+        "work",
+        "--image=docker.io/tensorflow/tensorflow:latest",
+        "--",
+        "sh",
+        "-c",
+        "sleep 60",
+    )
     until("a pod", lambda: kubectl("get", "pods", "-o", "name"))
     kubectl("delete", "job", "work", "--cascade=foreground", "--timeout=60s", timeout=90)
     assert kubectl("get", "pods", "-o", "name") == ""

@@ -6,12 +6,16 @@ import time
 
 import pytest
 import yaml
-
 from harness.wait import until
 
 
 def config_map(name, data=None, **metadata):
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}, "data": data or {"key": "value"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, **metadata},
+        "data": data or {"key": "value"},
+    }
 
 
 def deployment(name, replicas=1):
@@ -24,7 +28,11 @@ def deployment(name, replicas=1):
             "selector": {"matchLabels": {"app": name}},
             "template": {
                 "metadata": {"labels": {"app": name}},
-                "spec": {"containers": [{"name": "main", "image": "example.invalid/none:1", "ports": [{"containerPort": 80}]}]},
+                "spec": {
+                    "containers": [
+                        {"name": "main", "image": "example.invalid/none:1", "ports": [{"containerPort": 80}]}
+                    ]
+                },
             },
         },
     }
@@ -62,7 +70,15 @@ def test_server_side_apply_reports_a_conflict_and_takes_over_by_force(kubectl):
         "apply", "--server-side", "--field-manager=second", "-f", "-", stdin=config_map("a", {"key": "two"})
     )
     assert 'conflict with "first"' in text and ".data.key" in text
-    kubectl("apply", "--server-side", "--field-manager=second", "--force-conflicts", "-f", "-", stdin=config_map("a", {"key": "two"}))
+    kubectl(
+        "apply",
+        "--server-side",
+        "--field-manager=second",
+        "--force-conflicts",
+        "-f",
+        "-",
+        stdin=config_map("a", {"key": "two"}),
+    )
     found = kubectl.json("get", "cm", "a", "--show-managed-fields")
     assert found["data"] == {"key": "two"}
     owners = {m["manager"]: m for m in found["metadata"]["managedFields"]}
@@ -149,7 +165,13 @@ def test_edit_runs_the_editor_and_sends_a_patch(kubectl, tmp_path):
 @pytest.mark.parametrize(
     "kind, patch",
     [
-        ("json", [{"op": "test", "path": "/data/key", "value": "value"}, {"op": "replace", "path": "/data/key", "value": "new"}]),
+        (
+            "json",
+            [
+                {"op": "test", "path": "/data/key", "value": "value"},
+                {"op": "replace", "path": "/data/key", "value": "new"},
+            ],
+        ),
         ("merge", {"data": {"key": "new"}}),
         ("strategic", {"data": {"key": "new"}}),
     ],
@@ -215,13 +237,24 @@ def test_scale_and_generation(kubectl):
     found = kubectl.json("get", "deployment", "web")
     assert found["spec"]["replicas"] == 3 and found["metadata"]["generation"] == 2
     kubectl.fails("scale", "deployment/web", "--replicas=5", "--current-replicas=1")
-    assert kubectl("get", "deployment", "web", "--subresource=scale", "-o", "jsonpath={.spec.replicas}") == "3"
+    assert (
+        kubectl("get", "deployment", "web", "--subresource=scale", "-o", "jsonpath={.spec.replicas}") == "3"
+    )
 
 
 def test_api_resources_and_versions(cluster):
     wide = cluster("api-resources", "-o", "wide").splitlines()
     rows = {line.split()[0]: line for line in wide[1:]}
-    for name in ["configmaps", "pods", "secrets", "events", "jobs", "deployments", "leases", "customresourcedefinitions"]:
+    for name in [
+        "configmaps",
+        "pods",
+        "secrets",
+        "events",
+        "jobs",
+        "deployments",
+        "leases",
+        "customresourcedefinitions",
+    ]:
         assert name in rows, f"{name} is not among the API resources"
     assert "watch" in rows["configmaps"] and " cm " in rows["configmaps"]
     assert "namespaces" in cluster("api-resources", "--namespaced=false", "-o", "name").split()
@@ -235,7 +268,12 @@ def test_create_of_common_kinds(kubectl):
     kubectl("create", "job", "work", "--image=example.invalid/none:1", "--", "true")
     assert kubectl.json("get", "job", "work")["spec"]["template"]["spec"]["restartPolicy"] == "Never"
     kubectl("create", "deployment", "web", "--image=example.invalid/none:1", "--replicas=0")
-    assert kubectl("get", "secret,serviceaccount,job,deployment", "-o", "name").split().count("deployment.apps/web") == 1
+    assert (
+        kubectl("get", "secret,serviceaccount,job,deployment", "-o", "name")
+        .split()
+        .count("deployment.apps/web")
+        == 1
+    )
     assert "already exists" in kubectl.fails("create", "serviceaccount", "robot")
 
 
@@ -247,7 +285,13 @@ def test_events_are_listed_and_sorted(kubectl):
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {"name": "a.1", "namespace": kubectl.namespace},
-            "involvedObject": {"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "namespace": kubectl.namespace, "uid": uid},
+            "involvedObject": {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "name": "a",
+                "namespace": kubectl.namespace,
+                "uid": uid,
+            },
             "reason": "Tried",
             "message": "it was tried",
             "type": "Normal",

@@ -30,7 +30,9 @@ def core(api):
 
 
 def config_map(name, data=None, **metadata):
-    return client.V1ConfigMap(metadata=client.V1ObjectMeta(name=name, **metadata), data=data or {"key": "value"})
+    return client.V1ConfigMap(
+        metadata=client.V1ObjectMeta(name=name, **metadata), data=data or {"key": "value"}
+    )
 
 
 def test_create_read_replace_delete(core, namespace):
@@ -84,7 +86,9 @@ def test_paging_lists_each_once_from_one_revision(core, namespace):
         core.create_namespaced_config_map(namespace, config_map(f"page-{i}", labels={"paged": "yes"}))
     seen, token, versions = [], None, set()
     while True:
-        page = core.list_namespaced_config_map(namespace, limit=3, _continue=token, label_selector="paged=yes")
+        page = core.list_namespaced_config_map(
+            namespace, limit=3, _continue=token, label_selector="paged=yes"
+        )
         seen += [item.metadata.name for item in page.items]
         versions.add(page.metadata.resource_version)
         token = page.metadata._continue
@@ -108,7 +112,11 @@ def test_watch_from_a_list_sees_every_change_once_in_order(core, namespace):
     writer.start()
     seen = []
     for event in watch.Watch().stream(
-        core.list_namespaced_config_map, namespace, resource_version=start, timeout_seconds=20, field_selector="metadata.name=a"
+        core.list_namespaced_config_map,
+        namespace,
+        resource_version=start,
+        timeout_seconds=20,
+        field_selector="metadata.name=a",
     ):
         seen.append((event["type"], event["object"].data["key"]))
         if event["type"] == "DELETED":
@@ -119,7 +127,17 @@ def test_watch_from_a_list_sees_every_change_once_in_order(core, namespace):
 
 def test_a_watch_ends_when_asked_to(core, namespace):
     started = time.monotonic()
-    assert list(watch.Watch().stream(core.list_namespaced_config_map, namespace, timeout_seconds=1, field_selector="metadata.name=none")) == []
+    assert (
+        list(
+            watch.Watch().stream(
+                core.list_namespaced_config_map,
+                namespace,
+                timeout_seconds=1,
+                field_selector="metadata.name=none",
+            )
+        )
+        == []
+    )
     assert 0.5 < time.monotonic() - started < 10
 
 
@@ -131,7 +149,10 @@ def test_secret_string_data_is_encoded(core, namespace):
 
 def test_leases(api, namespace):
     leases = client.CoordinationV1Api(api)
-    body = client.V1Lease(metadata=client.V1ObjectMeta(name="l"), spec=client.V1LeaseSpec(holder_identity="me", lease_duration_seconds=15))
+    body = client.V1Lease(
+        metadata=client.V1ObjectMeta(name="l"),
+        spec=client.V1LeaseSpec(holder_identity="me", lease_duration_seconds=15),
+    )
     made = leases.create_namespaced_lease(namespace, body)
     made.spec.holder_identity = "you"
     assert leases.replace_namespaced_lease("l", namespace, made).spec.holder_identity == "you"
@@ -143,7 +164,10 @@ def test_jobs_are_defaulted(api, namespace):
         spec=client.V1JobSpec(
             suspend=True,
             template=client.V1PodTemplateSpec(
-                spec=client.V1PodSpec(restart_policy="Never", containers=[client.V1Container(name="c", image="example.invalid/x:1")])
+                spec=client.V1PodSpec(
+                    restart_policy="Never",
+                    containers=[client.V1Container(name="c", image="example.invalid/x:1")],
+                )
             ),
         ),
     )
@@ -158,10 +182,14 @@ def test_dynamic_client(api, namespace):
     body = {"metadata": {"name": "d", "labels": {"by": "dynamic"}}, "data": {"a": "1"}}
     resource.create(body=body, namespace=namespace)
     assert resource.get(name="d", namespace=namespace).data.a == "1"
-    resource.patch(body={"data": {"a": "2"}}, name="d", namespace=namespace, content_type="application/merge-patch+json")
+    resource.patch(
+        body={"data": {"a": "2"}}, name="d", namespace=namespace, content_type="application/merge-patch+json"
+    )
     assert [i.data.a for i in resource.get(namespace=namespace, label_selector="by=dynamic").items] == ["2"]
     applied = resource.server_side_apply(
-        body={"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "d"}, "data": {"b": "3"}}, namespace=namespace, field_manager="dyn"
+        body={"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "d"}, "data": {"b": "3"}},
+        namespace=namespace,
+        field_manager="dyn",
     )
     assert applied.data.to_dict() == {"a": "2", "b": "3"}
     resource.delete(name="d", namespace=namespace)
@@ -187,9 +215,14 @@ def test_version_and_discovery(api):
 @pytest.mark.platform
 def test_pod_logs(core, namespace):
     container = client.V1Container(
-        name="main", image="docker.io/tensorflow/tensorflow:latest", command=["sh", "-c", "for i in 1 2 3; do echo line $i; done"]
+        name="main",
+        image="docker.io/tensorflow/tensorflow:latest",
+        command=["sh", "-c", "for i in 1 2 3; do echo line $i; done"],
     )
-    pod = client.V1Pod(metadata=client.V1ObjectMeta(name="talker"), spec=client.V1PodSpec(restart_policy="Never", containers=[container]))
+    pod = client.V1Pod(
+        metadata=client.V1ObjectMeta(name="talker"),
+        spec=client.V1PodSpec(restart_policy="Never", containers=[container]),
+    )
     core.create_namespaced_pod(namespace, pod)
     for event in watch.Watch().stream(core.list_namespaced_pod, namespace, timeout_seconds=60):
         if event["object"].status.phase in ("Succeeded", "Failed"):

@@ -4,7 +4,6 @@ import json
 import time
 
 import pytest
-
 from harness.wait import until
 
 pytestmark = pytest.mark.platform
@@ -75,7 +74,14 @@ def test_init_containers_run_first_and_share_a_volume(kubectl):
             "p",
             "cat /shared/note",
             main=mount,
-            initContainers=[{"name": "first", "image": PYTHON, "command": ["sh", "-c", "echo from first > /shared/note"], **mount}],
+            initContainers=[
+                {
+                    "name": "first",
+                    "image": PYTHON,
+                    "command": ["sh", "-c", "echo from first > /shared/note"],
+                    **mount,
+                }
+            ],
             volumes=[{"name": "shared", "emptyDir": {}}],
         )
     )
@@ -85,7 +91,13 @@ def test_init_containers_run_first_and_share_a_volume(kubectl):
 
 
 def test_a_failing_init_container_fails_the_pod(kubectl):
-    kubectl.apply(pod("p", "echo never", initContainers=[{"name": "first", "image": PYTHON, "command": ["sh", "-c", "exit 3"]}]))
+    kubectl.apply(
+        pod(
+            "p",
+            "echo never",
+            initContainers=[{"name": "first", "image": PYTHON, "command": ["sh", "-c", "exit 3"]}],
+        )
+    )
     found = finished(kubectl, "p")
     assert found["status"]["phase"] == "Failed" and state(found, "first")["terminated"]["exitCode"] == 3
     assert "terminated" not in state(found)
@@ -102,7 +114,13 @@ def test_environment_from_everywhere(kubectl):
         {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
     ]
     # A reference to a variable that is set only later stays as it is written.
-    kubectl.apply(pod("p", "echo $PLAIN $COLOUR $WORD $POD \"$JOINED\" $colour", main={"env": env, "envFrom": [{"configMapRef": {"name": "settings"}}]}))
+    kubectl.apply(
+        pod(
+            "p",
+            'echo $PLAIN $COLOUR $WORD $POD "$JOINED" $colour',
+            main={"env": env, "envFrom": [{"configMapRef": {"name": "settings"}}]},
+        )
+    )
     finished(kubectl, "p")
     assert kubectl("logs", "p") == "p red hush p p-$(COLOUR) red\n"
 
@@ -114,8 +132,16 @@ def test_config_map_and_secret_volumes(kubectl):
         pod(
             "p",
             "cat /etc/settings/colour /etc/hidden/word",
-            main={"volumeMounts": [{"name": "s", "mountPath": "/etc/settings"}, {"name": "h", "mountPath": "/etc/hidden"}]},
-            volumes=[{"name": "s", "configMap": {"name": "settings"}}, {"name": "h", "secret": {"secretName": "hidden"}}],
+            main={
+                "volumeMounts": [
+                    {"name": "s", "mountPath": "/etc/settings"},
+                    {"name": "h", "mountPath": "/etc/hidden"},
+                ]
+            },
+            volumes=[
+                {"name": "s", "configMap": {"name": "settings"}},
+                {"name": "h", "secret": {"secretName": "hidden"}},
+            ],
         )
     )
     assert finished(kubectl, "p")["status"]["phase"] == "Succeeded"
@@ -130,20 +156,33 @@ def test_an_image_that_nothing_stands_for(kubectl):
         return found["status"].get("containerStatuses") and state(found).get("waiting")
 
     reason = until("the container to wait", waiting)
-    assert reason["reason"] in ("ErrImagePull", "ImagePullBackOff") and "example.invalid/none:1" in reason["message"]
+    assert (
+        reason["reason"] in ("ErrImagePull", "ImagePullBackOff")
+        and "example.invalid/none:1" in reason["message"]
+    )
     assert "example.invalid/none:1" in kubectl("events", "--for", "pod/p")
 
 
 def test_restart_on_failure_backs_off(kubectl):
     kubectl.apply(pod("p", "exit 1", restartPolicy="OnFailure"))
-    until("a restart", lambda: kubectl.json("get", "pod", "p")["status"].get("containerStatuses", [{}])[0].get("restartCount", 0) >= 1, 60)
+    until(
+        "a restart",
+        lambda: (
+            kubectl.json("get", "pod", "p")["status"].get("containerStatuses", [{}])[0].get("restartCount", 0)
+            >= 1
+        ),
+        60,
+    )
     until("the wait between restarts", lambda: "CrashLoopBackOff" in kubectl("get", "pod", "p"), 60)
     last = kubectl.json("get", "pod", "p")["status"]["containerStatuses"][0]["lastState"]
     assert last["terminated"]["exitCode"] == 1
 
 
 def test_deletion_asks_then_kills(kubectl):
-    kubectl.apply(pod("polite", "trap 'exit 0' TERM; while :; do sleep 0.1; done"), pod("deaf", "trap '' TERM; while :; do sleep 0.1; done"))
+    kubectl.apply(
+        pod("polite", "trap 'exit 0' TERM; while :; do sleep 0.1; done"),
+        pod("deaf", "trap '' TERM; while :; do sleep 0.1; done"),
+    )
     for name in ("polite", "deaf"):
         kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Running", "--timeout=30s")
     started = time.monotonic()
@@ -152,13 +191,25 @@ def test_deletion_asks_then_kills(kubectl):
 
 
 def test_the_termination_message_falls_back_to_the_log(kubectl):
-    kubectl.apply(pod("p", "echo the last word; exit 1", main={"terminationMessagePolicy": "FallbackToLogsOnError"}))
+    kubectl.apply(
+        pod("p", "echo the last word; exit 1", main={"terminationMessagePolicy": "FallbackToLogsOnError"})
+    )
     assert "the last word" in state(finished(kubectl, "p"))["terminated"]["message"]
 
 
 def job(name, script, **spec):
-    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": PYTHON, "command": ["sh", "-c", script]}]}}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": template, **spec}}
+    template = {
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [{"name": "main", "image": PYTHON, "command": ["sh", "-c", script]}],
+        }
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {"template": template, **spec},
+    }
 
 
 def test_a_job_completes(kubectl):
@@ -174,15 +225,23 @@ def test_a_job_completes(kubectl):
 def test_a_job_gives_up_after_its_backoff_limit(kubectl):
     kubectl.apply(job("work", "exit 1", backoffLimit=0))
     kubectl("wait", "job/work", "--for=condition=Failed", "--timeout=60s", timeout=90)
-    condition = next(c for c in kubectl.json("get", "job", "work")["status"]["conditions"] if c["type"] == "Failed")
+    condition = next(
+        c for c in kubectl.json("get", "job", "work")["status"]["conditions"] if c["type"] == "Failed"
+    )
     assert condition["reason"] == "BackoffLimitExceeded"
 
 
 def test_an_indexed_job_tells_each_pod_its_index(kubectl):
-    kubectl.apply(job("work", "echo index $JOB_COMPLETION_INDEX", completions=3, parallelism=3, completionMode="Indexed"))
+    kubectl.apply(
+        job(
+            "work", "echo index $JOB_COMPLETION_INDEX", completions=3, parallelism=3, completionMode="Indexed"
+        )
+    )
     kubectl("wait", "job/work", "--for=condition=Complete", "--timeout=60s", timeout=90)
     assert kubectl.json("get", "job", "work")["status"]["completedIndexes"] == "0-2"
-    logs = kubectl("logs", "-l", "batch.kubernetes.io/job-name=work", "--prefix=false", "--max-log-requests=5")
+    logs = kubectl(
+        "logs", "-l", "batch.kubernetes.io/job-name=work", "--prefix=false", "--max-log-requests=5"
+    )
     assert sorted(logs.split("\n")) == ["", "index 0", "index 1", "index 2"]
 
 

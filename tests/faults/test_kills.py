@@ -12,7 +12,6 @@ import time
 
 import pytest
 import yaml
-
 from faults.writer import Writer
 from harness import katib, processes
 from harness.kubectl import Kubectl
@@ -25,7 +24,13 @@ IMAGE = "registry.example/trainer:1"
 
 def experiment(name, trials, seconds, parallel=3):
     """A random search whose trials run faults/trainer.py."""
-    command = ["python3", "/opt/trainer/trainer.py", "--x=${trialParameters.x}", "--trial=${trialParameters.name}", f"--seconds={seconds}"]
+    command = [
+        "python3",
+        "/opt/trainer/trainer.py",
+        "--x=${trialParameters.x}",
+        "--trial=${trialParameters.name}",
+        f"--seconds={seconds}",
+    ]
     return {
         "apiVersion": "kubeflow.org/v1beta1",
         "kind": "Experiment",
@@ -36,17 +41,27 @@ def experiment(name, trials, seconds, parallel=3):
             "maxFailedTrialCount": 0,
             "objective": {"type": "maximize", "objectiveMetricName": "Validation-accuracy"},
             "algorithm": {"algorithmName": "random"},
-            "parameters": [{"name": "x", "parameterType": "double", "feasibleSpace": {"min": "0", "max": "1"}}],
+            "parameters": [
+                {"name": "x", "parameterType": "double", "feasibleSpace": {"min": "0", "max": "1"}}
+            ],
             "trialTemplate": {
                 "retain": True,
                 "primaryContainerName": "main",
-                "trialParameters": [{"name": "x", "reference": "x"}, {"name": "name", "reference": "${trialSpec.Name}"}],
+                "trialParameters": [
+                    {"name": "x", "reference": "x"},
+                    {"name": "name", "reference": "${trialSpec.Name}"},
+                ],
                 "trialSpec": {
                     "apiVersion": "batch/v1",
                     "kind": "Job",
                     "spec": {
                         "backoffLimit": 0,
-                        "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": IMAGE, "command": command}]}},
+                        "template": {
+                            "spec": {
+                                "restartPolicy": "Never",
+                                "containers": [{"name": "main", "image": IMAGE, "command": command}],
+                            }
+                        },
                     },
                 },
             },
@@ -104,7 +119,10 @@ def check_kills(server, ledger, kills, trials, seconds, spread):
             time.sleep(generator.uniform(0, spread))
             server.kill()
             server.start(wait=not early)
-            print(f"kill {number}: {len(runs(ledger)[1])} runs ended, {len(writer.acknowledged)} names written", flush=True)
+            print(
+                f"kill {number}: {len(runs(ledger)[1])} runs ended, {len(writer.acknowledged)} names written",
+                flush=True,
+            )
         last = {}
 
         def ended():
@@ -125,11 +143,17 @@ def check_kills(server, ledger, kills, trials, seconds, spread):
     assert len(names) == trials, "trials were lost or doubled"
     assert sorted(finished) == sorted(names), "a run was lost, doubled, or belongs to no trial"
     assert sorted(started) == sorted(names), "a run was started again"
-    pods = [p["metadata"]["labels"]["batch.kubernetes.io/job-name"] for p in kubectl.json("get", "pods")["items"]]
+    pods = [
+        p["metadata"]["labels"]["batch.kubernetes.io/job-name"] for p in kubectl.json("get", "pods")["items"]
+    ]
     assert sorted(pods) == sorted(names), "one Pod a trial"
     assert len(kubectl("get", "jobs", "-o", "name").split()) == trials
 
-    stored = {i["metadata"]["name"]: int(i["data"]["value"]) for i in kubectl.within("writes").json("get", "configmaps")["items"] if i["metadata"]["name"].startswith("w")}
+    stored = {
+        i["metadata"]["name"]: int(i["data"]["value"])
+        for i in kubectl.within("writes").json("get", "configmaps")["items"]
+        if i["metadata"]["name"].startswith("w")
+    }
     assert len(writer.acknowledged) > 10
     lost = {n: (v, stored.get(n)) for n, v in writer.acknowledged.items() if stored.get(n, -1) < v}
     assert not lost, f"acknowledged writes were lost (acknowledged, stored): {lost}"
@@ -156,6 +180,8 @@ def test_a_stopped_server_resumes_where_it_was(server, ledger):
     until("two runs to start", lambda: len(runs(ledger)[0]) >= 2, 60)
     assert server.stop() == 0, server.log_tail()
     server.start()
-    until("the experiment to end", lambda: katib.ended(kubectl.json("get", katib.EXPERIMENTS, "stopped")), 120)
+    until(
+        "the experiment to end", lambda: katib.ended(kubectl.json("get", katib.EXPERIMENTS, "stopped")), 120
+    )
     names = sorted(t["metadata"]["name"] for t in katib.trials(kubectl, "stopped"))
     assert len(names) == 4 and sorted(set(runs(ledger)[1])) == names

@@ -4,7 +4,6 @@ The expected words are in the error that the harness raises: it carries the end 
 """
 
 import pytest
-
 from harness.server import Server
 
 

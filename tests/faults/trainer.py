@@ -23,7 +23,10 @@ def main():
     note(ledger, "start", flags.trial)
     for epoch in range(4):
         time.sleep(flags.seconds / 4)
-        print(f"epoch={epoch} Validation-accuracy={1 - (flags.x - 0.5) ** 2 - 0.1 / (epoch + 1):.6f}", flush=True)
+        print(
+            f"epoch={epoch} Validation-accuracy={1 - (flags.x - 0.5) ** 2 - 0.1 / (epoch + 1):.6f}",
+            flush=True,
+        )
     note(ledger, "end", flags.trial)
 
 

@@ -41,7 +41,9 @@ class Writer:
                 self.sent[name] = value
                 kind = "application/apply-patch+yaml"
                 try:
-                    answer = connection.send("PATCH", f"{path}/{name}?fieldManager=writer&force=true", body, {"Content-Type": kind})
+                    answer = connection.send(
+                        "PATCH", f"{path}/{name}?fieldManager=writer&force=true", body, {"Content-Type": kind}
+                    )
                 except (urllib3.exceptions.HTTPError, OSError):
                     connection = None  # the server is dead or dying; the write may or may not have happened
                     time.sleep(0.05)

@@ -4,7 +4,9 @@ import re
 
 ACCURACY = re.compile(r"Validation-accuracy=([0-9.]+)")
 GROUP = "kubeflow.org"
-EXPERIMENTS, TRIALS, SUGGESTIONS = (f"{plural}.{GROUP}" for plural in ("experiments", "trials", "suggestions"))
+EXPERIMENTS, TRIALS, SUGGESTIONS = (
+    f"{plural}.{GROUP}" for plural in ("experiments", "trials", "suggestions")
+)
 
 
 def conditions(found):
@@ -14,7 +16,9 @@ def conditions(found):
 
 def ended(found):
     """Whether an experiment or a trial is over, one way or the other."""
-    return bool(set(conditions(found)) & {"Succeeded", "Failed", "Killed", "EarlyStopped", "MetricsUnavailable"})
+    return bool(
+        set(conditions(found)) & {"Succeeded", "Failed", "Killed", "EarlyStopped", "MetricsUnavailable"}
+    )
 
 
 def trials(kubectl, experiment):

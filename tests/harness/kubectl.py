@@ -64,7 +64,9 @@ class Kubectl:
 
     def apply(self, *objects, arguments=()):
         """Applies objects given as values."""
-        return self("apply", *arguments, "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        return self(
+            "apply", *arguments, "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        )
 
     def start(self, *arguments):
         """A kubectl that goes on (`get -w`, `logs -f`); the caller ends it."""

@@ -38,7 +38,9 @@ def _push_blob(registry, repository, digest, content):
     location = _send("POST", f"{root}/uploads/").headers["Location"]
     target = urllib.parse.urljoin(f"http://{registry}/", location)
     separator = "&" if "?" in target else "?"
-    _send("PUT", f"{target}{separator}digest={urllib.parse.quote(digest)}", content, "application/octet-stream")
+    _send(
+        "PUT", f"{target}{separator}digest={urllib.parse.quote(digest)}", content, "application/octet-stream"
+    )
 
 
 def _send(method, url, body=None, kind=None):

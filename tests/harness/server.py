@@ -82,7 +82,11 @@ class Server:
         started = time.monotonic()
         # A session of its own: a Ctrl-C typed at the tests must not reach it before the tests' own clean-up does.
         self.process = subprocess.Popen(
-            command + self.arguments, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            command + self.arguments,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
         threading.Thread(target=self._copy, args=(self.process.stdout, log, self._lines), daemon=True).start()
         return self.wait_ready(started) if wait else None
@@ -97,7 +101,9 @@ class Server:
             except queue.Empty:
                 raise NotReady(f"`purlin up` was not ready in {limit:g} s\n{self.log_tail()}") from None
             if line is None:
-                raise NotReady(f"`purlin up` ended with {self.process.wait()} before it was ready\n{self.log_tail()}")
+                raise NotReady(
+                    f"`purlin up` ended with {self.process.wait()} before it was ready\n{self.log_tail()}"
+                )
             if line.startswith("ready"):
                 return time.monotonic() - started
 
@@ -111,7 +117,9 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError(f"`purlin up` did not stop in {STOP_LIMIT:g} s after SIGINT\n{self.log_tail()}") from None
+            raise AssertionError(
+                f"`purlin up` did not stop in {STOP_LIMIT:g} s after SIGINT\n{self.log_tail()}"
+            ) from None
         finally:
             self.process = None
 

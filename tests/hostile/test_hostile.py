@@ -10,7 +10,6 @@ import statistics
 import time
 
 import pytest
-
 from conformance.session import Server as Connection
 from harness import processes
 from harness.kubectl import Kubectl
@@ -42,7 +41,17 @@ MODES = {
     "fail": ["fails because it was asked to"],
 }
 # Wrong, but nothing that must be reported as a fault: the host has to stay calm.
-CALM_MODES = ["none", "many-events", "log-flood", "log-huge-line", "foreign-name", "retry-now", "retry-never", "requeue-now", "invalid-of-nothing"]
+CALM_MODES = [
+    "none",
+    "many-events",
+    "log-flood",
+    "log-huge-line",
+    "foreign-name",
+    "retry-now",
+    "retry-never",
+    "requeue-now",
+    "invalid-of-nothing",
+]
 
 
 def plugin(name, image):
@@ -50,7 +59,10 @@ def plugin(name, image):
         "apiVersion": "purlin.dev/v1alpha1",
         "kind": "Plugin",
         "metadata": {"name": name},
-        "spec": {"image": image, "limits": {"memory": "64Mi", "deadline": "1s", "output": "8Mi", "concurrency": 2}},
+        "spec": {
+            "image": image,
+            "limits": {"memory": "64Mi", "deadline": "1s", "output": "8Mi", "concurrency": 2},
+        },
     }
 
 
@@ -73,12 +85,14 @@ def server(tmp_path_factory):
 def kubectl(server):
     everywhere = Kubectl(server.kubeconfig, home=server.directory)
     images = push_layout(LAYOUT, server.registry)
-    everywhere.apply(plugin("dialect-echo", images["dialect-echo"]), plugin("dialect-hostile", images["dialect-hostile"]))
+    everywhere.apply(
+        plugin("dialect-echo", images["dialect-echo"]), plugin("dialect-hostile", images["dialect-hostile"])
+    )
     for name in ("dialect-echo", "dialect-hostile"):
         everywhere("wait", f"plugins.purlin.dev/{name}", "--for=condition=Ready", "--timeout=60s", timeout=90)
     everywhere("create", "namespace", "arena")
-    for plural in ("echoes", "hostiles"):
-        until(f"{plural} to be served", lambda: everywhere.run("get", f"{plural}.{GROUP}", "-n", "arena").returncode == 0, 30)
+    kinds = f"echoes.{GROUP},hostiles.{GROUP}"
+    until("both kinds to be served", lambda: everywhere.run("get", kinds, "-n", "arena").returncode == 0, 30)
     return everywhere.within("arena")
 
 
@@ -99,7 +113,10 @@ class Echo:
         name = f"echo-{self.number}"
         started = time.monotonic()
         answer = self.connection.send(
-            "POST", f"/apis/{GROUP}/v1/namespaces/arena/echoes", json.dumps(made("Echo", name, text="hello")), {"Content-Type": "application/json"}
+            "POST",
+            f"/apis/{GROUP}/v1/namespaces/arena/echoes",
+            json.dumps(made("Echo", name, text="hello")),
+            {"Content-Type": "application/json"},
         )
         assert answer.status == 201, answer.data
         while self.connection.send("GET", f"/api/v1/namespaces/arena/configmaps/{name}").status != 200:
@@ -112,7 +129,9 @@ class Echo:
 
 
 def warnings(kubectl, name):
-    events = kubectl.json("get", "events", "--field-selector", f"involvedObject.name={name},involvedObject.kind=Hostile")["items"]
+    events = kubectl.json(
+        "get", "events", "--field-selector", f"involvedObject.name={name},involvedObject.kind=Hostile"
+    )["items"]
     return [f"{e['reason']}: {e.get('message', '')}" for e in events if e["type"] == "Warning"]
 
 
@@ -140,7 +159,13 @@ def test_a_hostile_finalize_does_not_hold_the_object_for_ever(kubectl):
     time.sleep(0.5)
     kubectl("delete", f"hostiles.{GROUP}", "sticky", "--wait=false")
     # Either it goes, or it says why it stays.
-    until("it to go or to explain itself", lambda: kubectl.run("get", f"hostiles.{GROUP}", "sticky").returncode != 0 or warnings(kubectl, "sticky"), 30)
+    until(
+        "it to go or to explain itself",
+        lambda: (
+            kubectl.run("get", f"hostiles.{GROUP}", "sticky").returncode != 0 or warnings(kubectl, "sticky")
+        ),
+        30,
+    )
 
 
 def test_nothing_foreign_was_made(kubectl):
@@ -156,8 +181,12 @@ def test_the_other_plugins_latency_holds_under_all_of_it_at_once(kubectl, server
     beside = echo.latencies(40)
     resident = processes.resident_bytes(server.process.pid)
     kubectl("delete", f"hostiles.{GROUP}", "--all", "--wait=false")
-    show = lambda values: f"median {statistics.median(values) * 1000:.1f} ms, worst {max(values) * 1000:.1f} ms"
-    print(f"\nalone: {show(alone)}; beside {len(MODES) + len(CALM_MODES)} hostile objects: {show(beside)}; {resident >> 20} MiB resident")
+    show = lambda values: (
+        f"median {statistics.median(values) * 1000:.1f} ms, worst {max(values) * 1000:.1f} ms"
+    )
+    print(
+        f"\nalone: {show(alone)}; beside {len(MODES) + len(CALM_MODES)} hostile objects: {show(beside)}; {resident >> 20} MiB resident"
+    )
     # Two looping calls take a whole core each while they last; a machine with two cores shares.
     assert statistics.median(beside) < 5 * statistics.median(alone) + 0.1, "the median suffers"
     assert max(beside) < 3, "one call was held up"
@@ -165,7 +194,11 @@ def test_the_other_plugins_latency_holds_under_all_of_it_at_once(kubectl, server
 
 
 def test_the_calls_are_counted(server, kubectl):
-    traps = [line for line in server.metrics().splitlines() if line.startswith("purlin_") and "trap" in line and "dialect-hostile" in line]
+    traps = [
+        line
+        for line in server.metrics().splitlines()
+        if line.startswith("purlin_") and "trap" in line and "dialect-hostile" in line
+    ]
     assert traps and sum(float(line.rsplit(" ", 1)[1]) for line in traps) >= 1
 
 
@@ -173,8 +206,12 @@ def test_an_image_that_is_no_plugin_is_refused(kubectl, server):
     kubectl.apply(plugin("nothing", f"{server.registry}/purlin/not-there:1.0.0"))
 
     def reason():
-        conditions = kubectl.json("get", "plugins.purlin.dev", "nothing").get("status", {}).get("conditions", [])
-        return next((c for c in conditions if c["type"] in ("Resolved", "Ready") and c["status"] == "False"), None)
+        conditions = (
+            kubectl.json("get", "plugins.purlin.dev", "nothing").get("status", {}).get("conditions", [])
+        )
+        return next(
+            (c for c in conditions if c["type"] in ("Resolved", "Ready") and c["status"] == "False"), None
+        )
 
     assert "not-there" in until("the plugin to be refused", reason, 30)["message"]
     kubectl("delete", "plugins.purlin.dev", "nothing")
@@ -186,8 +223,18 @@ def test_a_missing_grant_is_named(kubectl, server):
 
     def refused():
         status = kubectl.json("get", "plugins.purlin.dev", "tuner-relay").get("status", {})
-        return next((c for c in status.get("conditions", []) if c["type"] == "Granted" and c["status"] == "False"), None)
+        return next(
+            (c for c in status.get("conditions", []) if c["type"] == "Granted" and c["status"] == "False"),
+            None,
+        )
 
     assert "call(tuner)" in until("the grant to be missed", refused, 30)["message"]
-    kubectl("patch", "plugins.purlin.dev", "tuner-relay", "--type=merge", "-p", '{"spec": {"grants": ["call(tuner)"]}}')
+    kubectl(
+        "patch",
+        "plugins.purlin.dev",
+        "tuner-relay",
+        "--type=merge",
+        "-p",
+        '{"spec": {"grants": ["call(tuner)"]}}',
+    )
     kubectl("wait", "plugins.purlin.dev/tuner-relay", "--for=condition=Ready", "--timeout=30s")

@@ -16,7 +16,14 @@ def apply_creates_and_updates(s):
     s.apply(one, data(x="1", y="2"))
     s.apply(one, data(x="1", y="2"))
     s.apply(one, data(x="3"))
-    s.apply(one, {**BASE, "metadata": {"name": "a", "labels": {"l": "1"}, "annotations": {"b": "2"}}, "data": {"x": "3"}})
+    s.apply(
+        one,
+        {
+            **BASE,
+            "metadata": {"name": "a", "labels": {"l": "1"}, "annotations": {"b": "2"}},
+            "data": {"x": "3"},
+        },
+    )
     s.apply(one, BASE)
 
 
@@ -49,11 +56,26 @@ def apply_and_other_writers(s):
 @case
 def apply_keyed_lists(s):
     one = s.path("deployments", "apps/v1") + "/d"
-    body = lambda *containers: {**deployment("d", {"template": {"metadata": {"labels": {"app": "x"}}, "spec": pod_spec(containers=list(containers))}})}
+    body = lambda *containers: {
+        **deployment(
+            "d",
+            {
+                "template": {
+                    "metadata": {"labels": {"app": "x"}},
+                    "spec": pod_spec(containers=list(containers)),
+                }
+            },
+        )
+    }
     a = {"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}], "ports": [{"containerPort": 80}]}
     b = {"name": "b", "image": "b:1"}
     s.apply(one, body(a, b), "first")
-    partial = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"template": {"spec": {"containers": [{"name": "a", "env": [{"name": "Y", "value": "2"}]}]}}}}
+    partial = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "d"},
+        "spec": {"template": {"spec": {"containers": [{"name": "a", "env": [{"name": "Y", "value": "2"}]}]}}},
+    }
     s.apply(one, partial, "second")
     s.apply(one, body(a), "first")
     s.apply(one, {**partial, "spec": {"replicas": 4}}, "second")
@@ -92,8 +114,16 @@ def apply_dry_run(s):
 def apply_to_status(s):
     path = s.path("deployments", "apps/v1")
     s.post(path, deployment("d"), fieldManager="creator")
-    s.apply(f"{path}/d/status", {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "status": {"replicas": 3}}, "observer")
-    s.apply(f"{path}/d", {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "status": {"replicas": 4}}, "other")
+    s.apply(
+        f"{path}/d/status",
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "status": {"replicas": 3}},
+        "observer",
+    )
+    s.apply(
+        f"{path}/d",
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "status": {"replicas": 4}},
+        "other",
+    )
 
 
 @case
@@ -115,6 +145,14 @@ def apply_to_a_keyless_and_a_set_list(s):
     s.apply(f"{path}/a", {**base, "imagePullSecrets": [{"name": "one"}]}, "first")
     s.apply(f"{path}/a", {**base, "imagePullSecrets": [{"name": "two"}]}, "second")
     s.apply(f"{path}/a", {**base, "metadata": {"name": "a", "finalizers": ["example.com/one"]}}, "first")
-    s.apply(f"{path}/a", {**base, "metadata": {"name": "a", "finalizers": ["example.com/two"]}, "imagePullSecrets": [{"name": "two"}]}, "second")
+    s.apply(
+        f"{path}/a",
+        {
+            **base,
+            "metadata": {"name": "a", "finalizers": ["example.com/two"]},
+            "imagePullSecrets": [{"name": "two"}],
+        },
+        "second",
+    )
     s.apply(f"{path}/a", base, "first")
     s.patch(f"{path}/a", "merge", {"metadata": {"finalizers": None}})

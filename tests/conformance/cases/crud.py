@@ -35,7 +35,12 @@ def delete_collection(s, resource):
     other = made(s, resource, "three")
     other["metadata"]["labels"] = {"set": "other"}
     s.post(path, other)
-    s.delete(path, {"gracePeriodSeconds": 0} if resource == "pods" else None, labelSelector="set=mine", only=lambda j: j["kind"])
+    s.delete(
+        path,
+        {"gracePeriodSeconds": 0} if resource == "pods" else None,
+        labelSelector="set=mine",
+        only=lambda j: j["kind"],
+    )
     s.get(path, labelSelector="set", only=lambda j: [i["metadata"]["name"] for i in j["items"]])
 
 
@@ -54,12 +59,27 @@ def generate_name(s):
 @case
 def immutable_metadata(s):
     path = s.path("configmaps")
-    s.post(path, {**config_map("a"), "metadata": {"name": "a", "uid": "11111111-2222-3333-4444-555555555555", "creationTimestamp": "2001-01-01T00:00:00Z", "resourceVersion": ""}})
+    s.post(
+        path,
+        {
+            **config_map("a"),
+            "metadata": {
+                "name": "a",
+                "uid": "11111111-2222-3333-4444-555555555555",
+                "creationTimestamp": "2001-01-01T00:00:00Z",
+                "resourceVersion": "",
+            },
+        },
+    )
     s.patch(f"{path}/a", "merge", {"metadata": {"uid": "11111111-2222-3333-4444-555555555555"}})
     s.patch(f"{path}/a", "merge", {"metadata": {"creationTimestamp": "2001-01-01T00:00:00Z"}})
     s.patch(f"{path}/a", "merge", {"metadata": {"name": "b"}})
     s.patch(f"{path}/a", "merge", {"metadata": {"namespace": "other"}})
-    s.patch(f"{path}/a", "merge", {"metadata": {"deletionTimestamp": "2001-01-01T00:00:00Z", "generation": 7, "selfLink": "/x"}})
+    s.patch(
+        f"{path}/a",
+        "merge",
+        {"metadata": {"deletionTimestamp": "2001-01-01T00:00:00Z", "generation": 7, "selfLink": "/x"}},
+    )
 
 
 @case
@@ -102,7 +122,9 @@ def secrets(s):
     s.patch(f"{path}/a", "merge", {"immutable": True})
     s.patch(f"{path}/a", "merge", {"data": {"x": "AAEC"}})
     s.patch(f"{path}/a", "merge", {"immutable": False})
-    s.get(path, fieldSelector="type=example.com/own", only=lambda j: [i["metadata"]["name"] for i in j["items"]])
+    s.get(
+        path, fieldSelector="type=example.com/own", only=lambda j: [i["metadata"]["name"] for i in j["items"]]
+    )
 
 
 @case
@@ -119,7 +141,14 @@ def config_maps(s):
 @case
 def service_accounts(s):
     path = s.path("serviceaccounts")
-    s.post(path, {**service_account("a"), "automountServiceAccountToken": False, "imagePullSecrets": [{"name": "one"}]})
+    s.post(
+        path,
+        {
+            **service_account("a"),
+            "automountServiceAccountToken": False,
+            "imagePullSecrets": [{"name": "one"}],
+        },
+    )
     s.patch(f"{path}/a", "strategic", {"imagePullSecrets": [{"name": "two"}]})
 
 
@@ -137,7 +166,9 @@ def pod_validation(s):
         "bad-env": {"containers": [{**main, "env": [{"name": "1=", "value": "x"}]}]},
         "bad-port": {"containers": [{**main, "ports": [{"containerPort": 70000}]}]},
         "bad-quantity": {"containers": [{**main, "resources": {"limits": {"cpu": "much"}}}]},
-        "request-above-limit": {"containers": [{**main, "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "2"}}}]},
+        "request-above-limit": {
+            "containers": [{**main, "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "2"}}}]
+        },
     }
     for name, spec in bad.items():
         s.post(path, pod(name, spec))
@@ -162,15 +193,39 @@ def pod_defaults(s):
         {"name": "e", "emptyDir": {}},
         {"name": "d", "downwardAPI": {"items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.name"}}]}},
     ]
-    s.post(path, pod("a", {"schedulerName": "nobody", "containers": [main], "initContainers": [{"name": "i", "image": "y:2"}], "volumes": volumes}))
-    s.post(path, pod("b", {"schedulerName": "nobody", "containers": [{"name": "m", "image": "x:latest", "imagePullPolicy": "Never"}], "restartPolicy": "Never", "terminationGracePeriodSeconds": 0}))
+    s.post(
+        path,
+        pod(
+            "a",
+            {
+                "schedulerName": "nobody",
+                "containers": [main],
+                "initContainers": [{"name": "i", "image": "y:2"}],
+                "volumes": volumes,
+            },
+        ),
+    )
+    s.post(
+        path,
+        pod(
+            "b",
+            {
+                "schedulerName": "nobody",
+                "containers": [{"name": "m", "image": "x:latest", "imagePullPolicy": "Never"}],
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": 0,
+            },
+        ),
+    )
 
 
 @case
 def pod_updates_are_limited(s):
     path = s.path("pods")
     s.post(path, pod("a"))
-    s.patch(f"{path}/a", "strategic", {"spec": {"containers": [{"name": "main", "image": "example.invalid/x:2"}]}})
+    s.patch(
+        f"{path}/a", "strategic", {"spec": {"containers": [{"name": "main", "image": "example.invalid/x:2"}]}}
+    )
     s.patch(f"{path}/a", "strategic", {"spec": {"containers": [{"name": "main", "command": ["sh"]}]}})
     s.patch(f"{path}/a", "merge", {"spec": {"activeDeadlineSeconds": 5}})
     s.patch(f"{path}/a", "merge", {"spec": {"nodeName": "elsewhere"}})
@@ -183,9 +238,24 @@ def pod_deletion_is_graceful(s):
     s.delete(f"{path}/a")
     s.get(f"{path}/a")
     s.post(path, pod("b"))
-    s.post(f"{path}/b/binding", {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "b"}, "target": {"apiVersion": "v1", "kind": "Node", "name": "elsewhere"}})
+    s.post(
+        f"{path}/b/binding",
+        {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": "b"},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": "elsewhere"},
+        },
+    )
     s.get(f"{path}/b", only=lambda j: [j["spec"].get("nodeName"), j["status"]])
-    s.delete(f"{path}/b", {"gracePeriodSeconds": 30}, only=lambda j: [j["metadata"].get("deletionGracePeriodSeconds"), j["metadata"].get("deletionTimestamp")])
+    s.delete(
+        f"{path}/b",
+        {"gracePeriodSeconds": 30},
+        only=lambda j: [
+            j["metadata"].get("deletionGracePeriodSeconds"),
+            j["metadata"].get("deletionTimestamp"),
+        ],
+    )
     s.delete(f"{path}/b", {"gracePeriodSeconds": 0}, only=lambda j: j["kind"])
     s.get(f"{path}/b")
 
@@ -194,14 +264,27 @@ def pod_deletion_is_graceful(s):
 def jobs(s):
     path = s.path("jobs", "batch/v1")
     job = KINDS["jobs"][1]
-    s.post(path, job("indexed", {"completionMode": "Indexed", "completions": 3, "parallelism": 2, "backoffLimit": 1}))
+    s.post(
+        path,
+        job("indexed", {"completionMode": "Indexed", "completions": 3, "parallelism": 2, "backoffLimit": 1}),
+    )
     s.post(path, job("bad-restart", {"template": {"spec": {"containers": [{"name": "m", "image": "x"}]}}}))
     s.post(path, job("negative", {"parallelism": -1}))
     s.post(path, job("no-completions", {"completionMode": "Indexed"}))
-    s.post(path, job("ttl", {"ttlSecondsAfterFinished": 60, "activeDeadlineSeconds": 100, "podReplacementPolicy": "Failed"}))
+    s.post(
+        path,
+        job(
+            "ttl",
+            {"ttlSecondsAfterFinished": 60, "activeDeadlineSeconds": 100, "podReplacementPolicy": "Failed"},
+        ),
+    )
     s.patch(f"{path}/indexed", "merge", {"spec": {"parallelism": 1, "suspend": True}})
     s.patch(f"{path}/indexed", "merge", {"spec": {"completionMode": "NonIndexed"}})
-    s.patch(f"{path}/ttl", "strategic", {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "other"}]}}}})
+    s.patch(
+        f"{path}/ttl",
+        "strategic",
+        {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "other"}]}}}},
+    )
 
 
 @case
@@ -236,8 +319,18 @@ def events(s):
     path = s.path("events")
     event = KINDS["events"][1]
     s.post(path, event("a", namespace=s.namespace))
-    s.post(path, {**event("b", namespace=s.namespace), "involvedObject": {"kind": "ConfigMap", "name": "a", "namespace": "elsewhere"}})
-    s.get(path, fieldSelector="involvedObject.name=a,reason=Tried,type=Normal", only=lambda j: [i["metadata"]["name"] for i in j["items"]])
+    s.post(
+        path,
+        {
+            **event("b", namespace=s.namespace),
+            "involvedObject": {"kind": "ConfigMap", "name": "a", "namespace": "elsewhere"},
+        },
+    )
+    s.get(
+        path,
+        fieldSelector="involvedObject.name=a,reason=Tried,type=Normal",
+        only=lambda j: [i["metadata"]["name"] for i in j["items"]],
+    )
     s.get(path, fieldSelector="involvedObject.name!=a", only=lambda j: j["items"])
     s.get(s.path("events", "events.k8s.io/v1") + "/a")
     s.post(

@@ -37,7 +37,11 @@ def propagation_policies(s):
     path = s.path("configmaps")
     for name, policy in (("b", "Background"), ("f", "Foreground"), ("o", "Orphan")):
         s.post(path, config_map(name, finalizers=["example.com/hold"]))
-        s.delete(f"{path}/{name}", options(propagationPolicy=policy), only=lambda j: [j["kind"], sorted(j["metadata"]["finalizers"])])
+        s.delete(
+            f"{path}/{name}",
+            options(propagationPolicy=policy),
+            only=lambda j: [j["kind"], sorted(j["metadata"]["finalizers"])],
+        )
     s.post(path, config_map("w"))
     s.delete(f"{path}/w", options(propagationPolicy="Sideways"))
     s.delete(f"{path}/w", options(propagationPolicy="Orphan", orphanDependents=True))
@@ -49,8 +53,20 @@ def owner_references(s):
     path = s.path("configmaps")
     uid = s.post(path, config_map("owner")).uid
     reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid}
-    s.post(path, config_map("child", ownerReferences=[{**reference, "controller": True, "blockOwnerDeletion": True}]))
-    s.post(path, config_map("two", ownerReferences=[{**reference, "controller": True}, {**reference, "uid": "11111111-2222-3333-4444-555555555555", "controller": True}]))
+    s.post(
+        path,
+        config_map("child", ownerReferences=[{**reference, "controller": True, "blockOwnerDeletion": True}]),
+    )
+    s.post(
+        path,
+        config_map(
+            "two",
+            ownerReferences=[
+                {**reference, "controller": True},
+                {**reference, "uid": "11111111-2222-3333-4444-555555555555", "controller": True},
+            ],
+        ),
+    )
     s.post(path, config_map("nameless", ownerReferences=[{**reference, "name": ""}]))
     s.post(path, config_map("uidless", ownerReferences=[{**reference, "uid": ""}]))
     s.post(path, config_map("versionless", ownerReferences=[{**reference, "apiVersion": ""}]))
@@ -81,7 +97,9 @@ def deletion_answers(s):
 def a_job_is_orphaned_by_default_only_in_old_clients(s):
     path = s.path("jobs", "batch/v1")
     s.post(path, job("j"))
-    s.delete(f"{path}/j", only=lambda j: [j["kind"], j.get("metadata", {}).get("finalizers"), j.get("status")])
+    s.delete(
+        f"{path}/j", only=lambda j: [j["kind"], j.get("metadata", {}).get("finalizers"), j.get("status")]
+    )
 
 
 @case

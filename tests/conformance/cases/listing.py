@@ -30,25 +30,49 @@ def label_selectors(s):
 @case
 def malformed_label_selectors(s):
     path = s.path("configmaps")
-    for selector in ["a=b=c", "in (a)", "a in ()", "a in (b", "a b", "=x", "a=,b!", "-bad-=x", "a=" + "x" * 64]:
+    for selector in [
+        "a=b=c",
+        "in (a)",
+        "a in ()",
+        "a in (b",
+        "a b",
+        "=x",
+        "a=,b!",
+        "-bad-=x",
+        "a=" + "x" * 64,
+    ]:
         s.get(path, labelSelector=selector)
 
 
 @case
 def field_selectors(s):
     path = fill(s)
-    for selector in ["metadata.name=c1", "metadata.name!=c1", f"metadata.namespace={s.namespace}", "metadata.namespace=other"]:
+    for selector in [
+        "metadata.name=c1",
+        "metadata.name!=c1",
+        f"metadata.namespace={s.namespace}",
+        "metadata.namespace=other",
+    ]:
         s.get(path, fieldSelector=selector, labelSelector="all", only=names)
     s.get(path, fieldSelector="data.k=v")
     s.get(path, fieldSelector="nonsense")
-    s.get("/api/v1/configmaps", fieldSelector="metadata.name=c1", labelSelector="all", only=lambda j: j["kind"])
+    s.get(
+        "/api/v1/configmaps", fieldSelector="metadata.name=c1", labelSelector="all", only=lambda j: j["kind"]
+    )
 
 
 @case
 def pod_field_selectors(s):
     path = s.path("pods")
     s.post(path, pod("a"))
-    for selector in ["status.phase=Pending", "status.phase!=Pending", "spec.nodeName=", "spec.restartPolicy=Always", "spec.schedulerName=nobody", "metadata.name=a,status.phase=Running"]:
+    for selector in [
+        "status.phase=Pending",
+        "status.phase!=Pending",
+        "spec.nodeName=",
+        "spec.restartPolicy=Always",
+        "spec.schedulerName=nobody",
+        "metadata.name=a,status.phase=Running",
+    ]:
         s.get(path, fieldSelector=selector, only=names)
     s.get(path, fieldSelector="spec.containers=x")
 
@@ -58,8 +82,16 @@ def pages(s):
     path = fill(s)
     first = s.get(path, labelSelector="all", limit=2, only=lambda j: {**j, "items": names(j)})
     token = first["metadata"]["continue"]
-    second = s.get(path, labelSelector="all", limit=2, continue_=token, only=lambda j: {**j, "items": names(j)})
-    s.get(path, labelSelector="all", limit=2, continue_=second["metadata"]["continue"], only=lambda j: {**j, "items": names(j)})
+    second = s.get(
+        path, labelSelector="all", limit=2, continue_=token, only=lambda j: {**j, "items": names(j)}
+    )
+    s.get(
+        path,
+        labelSelector="all",
+        limit=2,
+        continue_=second["metadata"]["continue"],
+        only=lambda j: {**j, "items": names(j)},
+    )
     s.get(path, labelSelector="all", limit=500, only=lambda j: {**j, "items": names(j)})
 
 
@@ -67,7 +99,16 @@ def pages(s):
 def pages_without_a_selector_count_what_is_left(s):
     path = s.path("leases", "coordination.k8s.io/v1")
     for i in range(3):
-        s.send_unrecorded("POST", path, {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": f"l{i}"}, "spec": {}})
+        s.send_unrecorded(
+            "POST",
+            path,
+            {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {"name": f"l{i}"},
+                "spec": {},
+            },
+        )
     s.get(path, limit=1, only=lambda j: [j["metadata"].get("remainingItemCount"), names(j)])
 
 
@@ -77,7 +118,13 @@ def a_page_is_of_the_first_pages_version(s):
     first = s.get(path, labelSelector="all", limit=2, only=lambda j: {**j, "items": names(j)})
     s.delete(f"{path}/c3")
     s.post(path, config_map("c9", labels={"all": "1"}))
-    s.get(path, labelSelector="all", limit=9, continue_=first["metadata"]["continue"], only=lambda j: {**j, "items": names(j)})
+    s.get(
+        path,
+        labelSelector="all",
+        limit=9,
+        continue_=first["metadata"]["continue"],
+        only=lambda j: {**j, "items": names(j)},
+    )
 
 
 @case
@@ -99,7 +146,13 @@ def list_at_a_version(s):
     s.post(path, config_map("b", labels={"all": "1"}))
     s.get(path, labelSelector="all", resourceVersion="0", only=lambda j: j["kind"])
     s.get(path, labelSelector="all", resourceVersion=first.version, resourceVersionMatch="Exact", only=names)
-    s.get(path, labelSelector="all", resourceVersion=first.version, resourceVersionMatch="NotOlderThan", only=names)
+    s.get(
+        path,
+        labelSelector="all",
+        resourceVersion=first.version,
+        resourceVersionMatch="NotOlderThan",
+        only=names,
+    )
     s.get(path, labelSelector="all", resourceVersion=first.version, only=names)
 
 

@@ -10,11 +10,22 @@ def meta(name, **more):
 
 
 def config_map(name="a", data=None, **metadata):
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta(name, **metadata), "data": {"k": "v"} if data is None else data}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": meta(name, **metadata),
+        "data": {"k": "v"} if data is None else data,
+    }
 
 
 def secret(name="a", **metadata):
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": meta(name, **metadata), "stringData": {"word": "hush"}, "data": {"bin": "AAEC"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": meta(name, **metadata),
+        "stringData": {"word": "hush"},
+        "data": {"bin": "AAEC"},
+    }
 
 
 def service_account(name="a", **metadata):
@@ -22,8 +33,18 @@ def service_account(name="a", **metadata):
 
 
 def lease(name="a", **metadata):
-    spec = {"holderIdentity": "me", "leaseDurationSeconds": 15, "acquireTime": "2026-01-02T03:04:05.678901Z", "leaseTransitions": 1}
-    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta(name, **metadata), "spec": spec}
+    spec = {
+        "holderIdentity": "me",
+        "leaseDurationSeconds": 15,
+        "acquireTime": "2026-01-02T03:04:05.678901Z",
+        "leaseTransitions": 1,
+    }
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": meta(name, **metadata),
+        "spec": spec,
+    }
 
 
 def event(name="a", namespace=None, **metadata):
@@ -43,7 +64,11 @@ def event(name="a", namespace=None, **metadata):
 
 
 def pod_spec(**more):
-    return {"schedulerName": "nobody", "containers": [{"name": "main", "image": "example.invalid/x:1"}], **more}
+    return {
+        "schedulerName": "nobody",
+        "containers": [{"name": "main", "image": "example.invalid/x:1"}],
+        **more,
+    }
 
 
 def pod(name="a", spec=None, **metadata):
@@ -77,10 +102,16 @@ def made(session, resource, name="x"):
     """The object as sent to `resource`; an Event's must name the namespace that it is in."""
     group, factory = KINDS[resource]
     extra = {"labels": {"set": "mine"}}
-    return factory(name, namespace=session.namespace, **extra) if resource == "events" else factory(name, **extra)
+    return (
+        factory(name, namespace=session.namespace, **extra)
+        if resource == "events"
+        else factory(name, **extra)
+    )
 
 
-def definition(session, plural="widgets", kind="Widget", group=None, scope="Namespaced", versions=None, **version):
+def definition(
+    session, plural="widgets", kind="Widget", group=None, scope="Namespaced", versions=None, **version
+):
     """A CustomResourceDefinition in a group of this replay's own; returns (object, group)."""
     group = group or f"{plural}-{session.run}.example.com"
     schema = {
@@ -93,7 +124,12 @@ def definition(session, plural="widgets", kind="Widget", group=None, scope="Name
                     "size": {"type": "integer", "minimum": 1, "maximum": 10},
                     "colour": {"type": "string", "enum": ["red", "green"], "default": "red"},
                     "name": {"type": "string", "maxLength": 5, "pattern": "^[a-z]+$"},
-                    "tags": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set", "maxItems": 3},
+                    "tags": {
+                        "type": "array",
+                        "items": {"type": "string"},
+                        "x-kubernetes-list-type": "set",
+                        "maxItems": 3,
+                    },
                     "ports": {
                         "type": "array",
                         "x-kubernetes-list-type": "map",
@@ -101,7 +137,10 @@ def definition(session, plural="widgets", kind="Widget", group=None, scope="Name
                         "items": {
                             "type": "object",
                             "required": ["port"],
-                            "properties": {"port": {"type": "integer"}, "protocol": {"type": "string", "default": "TCP"}},
+                            "properties": {
+                                "port": {"type": "integer"},
+                                "protocol": {"type": "string", "default": "TCP"},
+                            },
                         },
                     },
                     "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
@@ -112,7 +151,14 @@ def definition(session, plural="widgets", kind="Widget", group=None, scope="Name
                 },
                 "x-kubernetes-validations": [{"rule": "self.size != 7", "message": "seven is unlucky"}],
             },
-            "status": {"type": "object", "properties": {"phase": {"type": "string"}, "replicas": {"type": "integer"}, "at": {"type": "string", "format": "date-time"}}},
+            "status": {
+                "type": "object",
+                "properties": {
+                    "phase": {"type": "string"},
+                    "replicas": {"type": "integer"},
+                    "at": {"type": "string", "format": "date-time"},
+                },
+            },
         },
     }
     one = {
@@ -120,7 +166,10 @@ def definition(session, plural="widgets", kind="Widget", group=None, scope="Name
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": schema},
-        "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}},
+        "subresources": {
+            "status": {},
+            "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
+        },
         "additionalPrinterColumns": [
             {"name": "Size", "type": "integer", "jsonPath": ".spec.size"},
             {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
@@ -129,7 +178,13 @@ def definition(session, plural="widgets", kind="Widget", group=None, scope="Name
         ],
         **version,
     }
-    names = {"plural": plural, "singular": kind.lower(), "kind": kind, "shortNames": [kind[:3].lower()], "categories": ["things"]}
+    names = {
+        "plural": plural,
+        "singular": kind.lower(),
+        "kind": kind,
+        "shortNames": [kind[:3].lower()],
+        "categories": ["things"],
+    }
     body = {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -151,7 +206,10 @@ def establish(session, body):
         found = json.loads(session.send_unrecorded("GET", f"{DEFINITIONS}/{body['metadata']['name']}").data)
         conditions = {c["type"]: c["status"] for c in (found.get("status") or {}).get("conditions") or []}
         if conditions.get("Established") == "True":
-            answers = [session.send_unrecorded("GET", f"/apis/{spec['group']}/{v}/{spec['names']['plural']}").status for v in served]
+            answers = [
+                session.send_unrecorded("GET", f"/apis/{spec['group']}/{v}/{spec['names']['plural']}").status
+                for v in served
+            ]
             if all(a == 200 for a in answers):
                 return
         time.sleep(0.1)

@@ -11,8 +11,19 @@ def json_patch_operations(s):
     one = f"{path}/a"
     s.patch(one, "json", [{"op": "copy", "from": "/data/one", "path": "/data/copied"}])
     s.patch(one, "json", [{"op": "move", "from": "/data/two", "path": "/data/moved"}])
-    s.patch(one, "json", [{"op": "remove", "path": "/data/one"}, {"op": "add", "path": "/data/a~1b", "value": "x"}])
-    s.patch(one, "json", [{"op": "test", "path": "/data/moved", "value": "2"}, {"op": "replace", "path": "/data/moved", "value": "3"}])
+    s.patch(
+        one,
+        "json",
+        [{"op": "remove", "path": "/data/one"}, {"op": "add", "path": "/data/a~1b", "value": "x"}],
+    )
+    s.patch(
+        one,
+        "json",
+        [
+            {"op": "test", "path": "/data/moved", "value": "2"},
+            {"op": "replace", "path": "/data/moved", "value": "3"},
+        ],
+    )
     s.patch(one, "json", [])
 
 
@@ -35,14 +46,37 @@ def json_patch_failures(s):
 def json_patch_of_lists(s):
     path = s.path("deployments", "apps/v1")
     containers = [{"name": n, "image": f"{n}:1"} for n in ("a", "b")]
-    s.post(path, deployment("d", {"template": {"metadata": {"labels": {"app": "x"}}, "spec": pod_spec(containers=containers)}}))
+    s.post(
+        path,
+        deployment(
+            "d", {"template": {"metadata": {"labels": {"app": "x"}}, "spec": pod_spec(containers=containers)}}
+        ),
+    )
     at = "/spec/template/spec/containers"
     only = lambda j: [c["name"] for c in j["spec"]["template"]["spec"]["containers"]]
-    s.patch(f"{path}/d", "json", [{"op": "add", "path": f"{at}/0", "value": {"name": "first", "image": "x:1"}}], only=only)
-    s.patch(f"{path}/d", "json", [{"op": "add", "path": f"{at}/-", "value": {"name": "last", "image": "x:1"}}], only=only)
+    s.patch(
+        f"{path}/d",
+        "json",
+        [{"op": "add", "path": f"{at}/0", "value": {"name": "first", "image": "x:1"}}],
+        only=only,
+    )
+    s.patch(
+        f"{path}/d",
+        "json",
+        [{"op": "add", "path": f"{at}/-", "value": {"name": "last", "image": "x:1"}}],
+        only=only,
+    )
     s.patch(f"{path}/d", "json", [{"op": "remove", "path": f"{at}/1"}], only=only)
     s.patch(f"{path}/d", "json", [{"op": "remove", "path": f"{at}/9"}])
-    s.patch(f"{path}/d", "json", [{"op": "test", "path": f"{at}/0/image", "value": "x:1"}, {"op": "replace", "path": f"{at}/0/image", "value": "x:2"}], only=lambda j: j["metadata"]["generation"])
+    s.patch(
+        f"{path}/d",
+        "json",
+        [
+            {"op": "test", "path": f"{at}/0/image", "value": "x:1"},
+            {"op": "replace", "path": f"{at}/0/image", "value": "x:2"},
+        ],
+        only=lambda j: j["metadata"]["generation"],
+    )
 
 
 @case
@@ -67,7 +101,14 @@ def patch_with_a_version_is_conditional(s):
     s.patch(f"{path}/a", "merge", {"metadata": {"resourceVersion": first.version}, "data": {"k": "1"}})
     s.patch(f"{path}/a", "merge", {"metadata": {"resourceVersion": first.version}, "data": {"k": "2"}})
     s.patch(f"{path}/a", "strategic", {"metadata": {"resourceVersion": first.version}, "data": {"k": "3"}})
-    s.patch(f"{path}/a", "json", [{"op": "replace", "path": "/metadata/resourceVersion", "value": first.version}, {"op": "add", "path": "/data/k", "value": "4"}])
+    s.patch(
+        f"{path}/a",
+        "json",
+        [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": first.version},
+            {"op": "add", "path": "/data/k", "value": "4"},
+        ],
+    )
 
 
 @case
@@ -86,10 +127,20 @@ def spec(**pod):
 def with_deployment(s):
     path = s.path("deployments", "apps/v1")
     containers = [
-        {"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}], "args": ["one", "two"], "ports": [{"containerPort": 80}, {"containerPort": 81}]},
+        {
+            "name": "a",
+            "image": "a:1",
+            "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}],
+            "args": ["one", "two"],
+            "ports": [{"containerPort": 80}, {"containerPort": 81}],
+        },
         {"name": "b", "image": "b:1", "volumeMounts": [{"name": "v", "mountPath": "/one"}]},
     ]
-    template = pod_spec(containers=containers, volumes=[{"name": "v", "emptyDir": {}}], tolerations=[{"key": "t", "operator": "Exists"}])
+    template = pod_spec(
+        containers=containers,
+        volumes=[{"name": "v", "emptyDir": {}}],
+        tolerations=[{"key": "t", "operator": "Exists"}],
+    )
     s.post(path, deployment("d", {"template": {"metadata": {"labels": {"app": "x"}}, "spec": template}}))
     return f"{path}/d"
 
@@ -102,9 +153,19 @@ def strategic_merge_of_lists_by_key(s):
     one = with_deployment(s)
     s.patch(one, "strategic", spec(containers=[{"name": "b", "image": "b:2"}]), only=only_pod)
     s.patch(one, "strategic", spec(containers=[{"name": "new", "image": "n:1"}]), only=only_pod)
-    s.patch(one, "strategic", spec(containers=[{"name": "a", "env": [{"name": "Y", "value": "3"}, {"name": "Z", "value": "4"}]}]), only=only_pod)
+    s.patch(
+        one,
+        "strategic",
+        spec(containers=[{"name": "a", "env": [{"name": "Y", "value": "3"}, {"name": "Z", "value": "4"}]}]),
+        only=only_pod,
+    )
     s.patch(one, "strategic", spec(containers=[{"name": "a", "args": ["three"]}]), only=only_pod)
-    s.patch(one, "strategic", spec(containers=[{"name": "a", "ports": [{"containerPort": 81, "name": "web"}]}]), only=only_pod)
+    s.patch(
+        one,
+        "strategic",
+        spec(containers=[{"name": "a", "ports": [{"containerPort": 81, "name": "web"}]}]),
+        only=only_pod,
+    )
     s.patch(one, "strategic", spec(tolerations=[{"key": "u", "operator": "Exists"}]), only=only_pod)
 
 
@@ -112,9 +173,21 @@ def strategic_merge_of_lists_by_key(s):
 def strategic_merge_directives(s):
     one = with_deployment(s)
     s.patch(one, "strategic", spec(containers=[{"name": "b", "$patch": "delete"}]), only=only_pod)
-    s.patch(one, "strategic", spec(containers=[{"name": "a", "env": [{"name": "X", "$patch": "delete"}]}]), only=only_pod)
-    s.patch(one, "strategic", spec(containers=[{"name": "a", "$patch": "replace", "image": "a:9"}]), only=only_pod)
-    s.patch(one, "strategic", spec(containers=[{"$patch": "replace"}, {"name": "only", "image": "o:1"}]), only=only_pod)
+    s.patch(
+        one,
+        "strategic",
+        spec(containers=[{"name": "a", "env": [{"name": "X", "$patch": "delete"}]}]),
+        only=only_pod,
+    )
+    s.patch(
+        one, "strategic", spec(containers=[{"name": "a", "$patch": "replace", "image": "a:9"}]), only=only_pod
+    )
+    s.patch(
+        one,
+        "strategic",
+        spec(containers=[{"$patch": "replace"}, {"name": "only", "image": "o:1"}]),
+        only=only_pod,
+    )
     s.patch(one, "strategic", spec(volumes=None), only=only_pod)
     s.patch(one, "strategic", spec(securityContext={"$patch": "replace", "runAsUser": 5}), only=only_pod)
     s.patch(one, "strategic", spec(securityContext={"runAsGroup": 6}), only=only_pod)
@@ -124,18 +197,55 @@ def strategic_merge_directives(s):
 @case
 def strategic_merge_order_and_primitives(s):
     one = with_deployment(s)
-    s.patch(one, "strategic", spec(**{"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}], "containers": [{"name": "b", "image": "b:3"}]}), only=only_pod)
-    s.patch(one, "strategic", {"metadata": {"finalizers": ["example.com/one"]}}, only=lambda j: j["metadata"].get("finalizers"))
-    s.patch(one, "strategic", {"metadata": {"finalizers": ["example.com/two"]}}, only=lambda j: j["metadata"].get("finalizers"))
-    s.patch(one, "strategic", {"metadata": {"$deleteFromPrimitiveList/finalizers": ["example.com/one"]}}, only=lambda j: j["metadata"].get("finalizers"))
-    s.patch(one, "strategic", {"metadata": {"finalizers": None}}, only=lambda j: j["metadata"].get("finalizers"))
+    s.patch(
+        one,
+        "strategic",
+        spec(
+            **{
+                "$setElementOrder/containers": [{"name": "b"}, {"name": "a"}],
+                "containers": [{"name": "b", "image": "b:3"}],
+            }
+        ),
+        only=only_pod,
+    )
+    s.patch(
+        one,
+        "strategic",
+        {"metadata": {"finalizers": ["example.com/one"]}},
+        only=lambda j: j["metadata"].get("finalizers"),
+    )
+    s.patch(
+        one,
+        "strategic",
+        {"metadata": {"finalizers": ["example.com/two"]}},
+        only=lambda j: j["metadata"].get("finalizers"),
+    )
+    s.patch(
+        one,
+        "strategic",
+        {"metadata": {"$deleteFromPrimitiveList/finalizers": ["example.com/one"]}},
+        only=lambda j: j["metadata"].get("finalizers"),
+    )
+    s.patch(
+        one, "strategic", {"metadata": {"finalizers": None}}, only=lambda j: j["metadata"].get("finalizers")
+    )
 
 
 @case
 def strategic_merge_retain_keys(s):
     one = with_deployment(s)
-    s.patch(one, "strategic", {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}, only=lambda j: j["spec"]["strategy"])
-    s.patch(one, "strategic", spec(volumes=[{"name": "v", "$retainKeys": ["name", "configMap"], "configMap": {"name": "c"}}]), only=only_pod)
+    s.patch(
+        one,
+        "strategic",
+        {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}},
+        only=lambda j: j["spec"]["strategy"],
+    )
+    s.patch(
+        one,
+        "strategic",
+        spec(volumes=[{"name": "v", "$retainKeys": ["name", "configMap"], "configMap": {"name": "c"}}]),
+        only=only_pod,
+    )
 
 
 @case

@@ -28,8 +28,16 @@ def field_validation(s, mode):
     body["spec"]["unknown"] = 1
     body["spec"]["template"]["spec"]["containers"][0]["imagee"] = "x"
     s.post(path, body, fieldValidation=mode)
-    s.post(s.path("configmaps"), '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"twice"},"data":{"a":"1","a":"2"}}', fieldValidation=mode)
-    s.post(s.path("configmaps"), {**config_map("m"), "metadata": {"name": "m", "nonsense": 1}}, fieldValidation=mode)
+    s.post(
+        s.path("configmaps"),
+        '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"twice"},"data":{"a":"1","a":"2"}}',
+        fieldValidation=mode,
+    )
+    s.post(
+        s.path("configmaps"),
+        {**config_map("m"), "metadata": {"name": "m", "nonsense": 1}},
+        fieldValidation=mode,
+    )
 
 
 @case
@@ -54,15 +62,32 @@ def malformed_bodies(s):
 @case
 def types_are_checked(s):
     path = s.path("deployments", "apps/v1")
-    for spec in [{"replicas": "3"}, {"replicas": 3.5}, {"template": []}, {"selector": "x"}, {"paused": "yes"}, {"minReadySeconds": 99999999999}]:
+    for spec in [
+        {"replicas": "3"},
+        {"replicas": 3.5},
+        {"template": []},
+        {"selector": "x"},
+        {"paused": "yes"},
+        {"minReadySeconds": 99999999999},
+    ]:
         s.post(path, deployment("d", spec))
 
 
 @case
 def yaml_bodies(s):
     path = s.path("configmaps")
-    s.post(path, "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: y\ndata:\n  k: v\n", type="application/yaml")
-    s.get(f"{path}/y", accept="application/yaml", only=lambda text: sorted(line for line in text.splitlines() if line.startswith(("kind", "apiVersion", "  k:"))))
+    s.post(
+        path,
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: y\ndata:\n  k: v\n",
+        type="application/yaml",
+    )
+    s.get(
+        f"{path}/y",
+        accept="application/yaml",
+        only=lambda text: sorted(
+            line for line in text.splitlines() if line.startswith(("kind", "apiVersion", "  k:"))
+        ),
+    )
     s.post(path, "a: [", type="application/yaml")
 
 
@@ -71,7 +96,15 @@ def accepted_types(s):
     path = s.path("configmaps")
     s.post(path, config_map("a"))
     one = f"{path}/a"
-    for accept in ["*/*", "application/*", "application/json;q=0.5, text/html", "text/html", "application/json;as=Table;v=v1;g=meta.k8s.io", "application/json;as=Nonsense;v=v1;g=meta.k8s.io,application/json", "application/json;as=Table;v=v9;g=meta.k8s.io"]:
+    for accept in [
+        "*/*",
+        "application/*",
+        "application/json;q=0.5, text/html",
+        "text/html",
+        "application/json;as=Table;v=v1;g=meta.k8s.io",
+        "application/json;as=Nonsense;v=v1;g=meta.k8s.io,application/json",
+        "application/json;as=Table;v=v9;g=meta.k8s.io",
+    ]:
         s.get(one, accept=accept)
     s.post(path, "x", type="text/plain")
     s.post(path, "<a/>", type="application/xml")
@@ -109,8 +142,20 @@ def credentials(s):
 
 @case
 def who_am_i(s):
-    s.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}, only=lambda j: [j["kind"], sorted(j["status"]["userInfo"]["groups"])])
-    s.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": {"verb": "create", "resource": "pods", "namespace": "default"}}}, only=lambda j: [j["kind"], j["status"]["allowed"]])
+    s.post(
+        "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+        {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"},
+        only=lambda j: [j["kind"], sorted(j["status"]["userInfo"]["groups"])],
+    )
+    s.post(
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {"verb": "create", "resource": "pods", "namespace": "default"}},
+        },
+        only=lambda j: [j["kind"], j["status"]["allowed"]],
+    )
 
 
 @case
@@ -140,8 +185,23 @@ def a_large_object(s):
 @case
 def unusual_text(s):
     path = s.path("configmaps")
-    s.post(path, config_map("a", {"k": "snow ☃, quote \", <b>&amp;</b>, \u2028 and \u0000"}, annotations={"example.com/x": "é\n\t"}))
+    s.post(
+        path,
+        config_map(
+            "a",
+            {"k": 'snow ☃, quote ", <b>&amp;</b>, \u2028 and \u0000'},
+            annotations={"example.com/x": "é\n\t"},
+        ),
+    )
     s.get(f"{path}/a")
     s.post(path, config_map("empty", {}))
     s.post(path, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bare"}})
-    s.post(path, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "nulls", "labels": None, "annotations": {}}, "data": None})
+    s.post(
+        path,
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "nulls", "labels": None, "annotations": {}},
+            "data": None,
+        },
+    )

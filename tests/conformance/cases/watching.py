@@ -71,7 +71,15 @@ def watch_as_partial_metadata(s):
 def watch_list_ends_its_first_events_with_a_bookmark(s):
     path = s.path("configmaps")
     s.post(path, config_map("a", labels={"w": "1"}))
-    s.watch(path, 2, labelSelector="w", sendInitialEvents="true", resourceVersionMatch="NotOlderThan", allowWatchBookmarks="true", only=bookmarked)
+    s.watch(
+        path,
+        2,
+        labelSelector="w",
+        sendInitialEvents="true",
+        resourceVersionMatch="NotOlderThan",
+        allowWatchBookmarks="true",
+        only=bookmarked,
+    )
     s.get(path, watch="true", sendInitialEvents="true")
     s.get(path, watch="true", sendInitialEvents="true", resourceVersionMatch="Exact")
 
@@ -103,7 +111,9 @@ def watch_of_a_custom_kind(s):
     body, group = definition(s, "seen", "Seen")
     establish(s, body)
     path = s.path("seen", f"{group}/v1")
-    first = s.post(path, {"apiVersion": f"{group}/v1", "kind": "Seen", "metadata": {"name": "a"}, "spec": {"size": 1}})
+    first = s.post(
+        path, {"apiVersion": f"{group}/v1", "kind": "Seen", "metadata": {"name": "a"}, "spec": {"size": 1}}
+    )
     s.patch(f"{path}/a", "merge", {"spec": {"size": 2}})
     s.patch(f"{path}/a/status", "merge", {"status": {"phase": "Done"}})
     s.delete(f"{path}/a")
