@@ -118,7 +118,7 @@ pub enum CallError {
     #[error("the plugin's answer is malformed: {0}")]
     Malformed(String),
     /// Too many calls of this plugin are running and waiting.
-    #[error("the plugin is busy: {0} calls are running and as many waiting")]
+    #[error("the plugin is busy: {0} calls are running and too many are waiting")]
     Busy(usize),
     /// The plugin does not serve the stage that was asked.
     #[error("the plugin does not serve the stage `{0}`")]
