@@ -32,10 +32,13 @@ pub(crate) async fn check(response: SyncResponse) -> Result<SyncAnswer, CallErro
 fn parse(response: SyncResponse) -> Result<SyncAnswer, CallError> {
     let mut children = Vec::with_capacity(response.children.len());
     for (index, text) in response.children.iter().enumerate() {
-        children.push(object(text).map_err(|reason| CallError::Malformed(format!("child {index} {reason}")))?);
+        children
+            .push(object(text).map_err(|reason| CallError::Malformed(format!("child {index} {reason}")))?);
     }
     let status = match &response.status {
-        Some(text) => Some(status(text).map_err(|reason| CallError::Malformed(format!("the status {reason}")))?),
+        Some(text) => {
+            Some(status(text).map_err(|reason| CallError::Malformed(format!("the status {reason}")))?)
+        }
         None => None,
     };
     if response.events.len() > EVENTS {
@@ -53,7 +56,9 @@ fn parse(response: SyncResponse) -> Result<SyncAnswer, CallError> {
 
 fn object(text: &str) -> Result<Value, String> {
     let value = status(text)?;
-    for (name, pointer) in [("apiVersion", "/apiVersion"), ("kind", "/kind"), ("metadata.name", "/metadata/name")] {
+    for (name, pointer) in
+        [("apiVersion", "/apiVersion"), ("kind", "/kind"), ("metadata.name", "/metadata/name")]
+    {
         match value.pointer(pointer) {
             Some(Value::String(text)) if !text.is_empty() => {}
             Some(_) => return Err(format!("has no text in {name}")),
@@ -117,7 +122,8 @@ mod tests {
 
     #[test]
     fn long_event_messages_are_cut_at_a_character() {
-        let event = Event { severity: Severity::Normal, reason: "Made".to_owned(), message: "ä".repeat(1000) };
+        let event =
+            Event { severity: Severity::Normal, reason: "Made".to_owned(), message: "ä".repeat(1000) };
         let mut with_event = response(&[], None);
         with_event.events = vec![event];
         assert_eq!(parse(with_event).expect("good").events[0].message.len(), 1024);

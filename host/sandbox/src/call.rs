@@ -239,7 +239,12 @@ fn store(plugin: &Arc<Core>, origin: Origin, deadline: Instant) -> Store<CallSta
 }
 
 /// Says how a call ended that gave no answer.
-fn verdict(plugin: &Core, memory_refused: bool, function: &'static str, error: &wasmtime::Error) -> CallError {
+fn verdict(
+    plugin: &Core,
+    memory_refused: bool,
+    function: &'static str,
+    error: &wasmtime::Error,
+) -> CallError {
     if error.is::<DeadlinePassed>() {
         return CallError::DeadlineExceeded(plugin.limits.deadline);
     }

@@ -164,7 +164,8 @@ fn check_interfaces(
         };
         if !grants.contains(&capability) {
             let asked = manifest.capabilities.iter().find(|request| request.name == capability);
-            let reason = asked.map_or_else(|| "the manifest does not say".to_owned(), |asked| asked.reason.clone());
+            let reason =
+                asked.map_or_else(|| "the manifest does not say".to_owned(), |asked| asked.reason.clone());
             return Err(LoadError::NotGranted { capability, reason });
         }
     }

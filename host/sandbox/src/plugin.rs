@@ -81,7 +81,10 @@ pub(crate) struct Core {
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let core = &self.core;
-        f.debug_struct("Plugin").field("name", &core.name).field("digest", &core.digest).finish_non_exhaustive()
+        f.debug_struct("Plugin")
+            .field("name", &core.name)
+            .field("digest", &core.digest)
+            .finish_non_exhaustive()
     }
 }
 

@@ -29,10 +29,12 @@ pub(crate) mod bindings {
     });
 }
 
-pub use bindings::exports::purlin::plugin::controller::{Event, Selector, Severity, SyncRequest, SyncResponse};
+pub use bindings::exports::purlin::plugin::controller::{
+    Event, Selector, Severity, SyncRequest, SyncResponse,
+};
 pub use bindings::purlin::plugin::tuning::{
-    Assignment, Direction, Domain, FloatRange, IntRange, Measurement, Objective, Outcome, Parameter, Scale, Search,
-    Suggestion, Trial,
+    Assignment, Direction, Domain, FloatRange, IntRange, Measurement, Objective, Outcome, Parameter, Scale,
+    Search, Suggestion, Trial,
 };
 pub use bindings::purlin::plugin::types::{Context, Fault, FieldError, Retry, Setting};
 

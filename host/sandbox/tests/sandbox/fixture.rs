@@ -44,8 +44,7 @@ pub const VALIDATE: &str = r#"(func (export "purlin:plugin/tuner@0.1.0#validate"
 pub const SUGGEST: &str = r#"(func (export "purlin:plugin/tuner@0.1.0#suggest") (param i32) (result i32)"#;
 pub const STOP: &str = r#"(func (export "purlin:plugin/tuner@0.1.0#stop") (param i32) (result i32)"#;
 
-pub const IMPORT_LOG: &str =
-    r#"(import "purlin:plugin/log@0.1.0" "write" (func $log (param i32 i32 i32)))"#;
+pub const IMPORT_LOG: &str = r#"(import "purlin:plugin/log@0.1.0" "write" (func $log (param i32 i32 i32)))"#;
 pub const IMPORT_SUGGEST: &str =
     r#"(import "purlin:plugin/tuners@0.1.0" "suggest" (func $suggest (param i32 i32)))"#;
 

@@ -152,7 +152,8 @@ async fn a_flood_of_log_lines_is_cut_off_and_the_call_still_answers() {
     plugin.sync(&subject(), sync_request(&plugin)).await.expect("an empty answer");
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("encode");
-    let line = text.lines().find(|line| line.starts_with("purlin_plugin_log_lines_dropped_total{")).expect("metric");
+    let line =
+        text.lines().find(|line| line.starts_with("purlin_plugin_log_lines_dropped_total{")).expect("metric");
     let dropped: u64 = line.rsplit(' ').next().and_then(|count| count.parse().ok()).expect("number");
     assert!((10_000..20_000).contains(&dropped), "{line}");
 }
@@ -160,7 +161,8 @@ async fn a_flood_of_log_lines_is_cut_off_and_the_call_still_answers() {
 #[tokio::test]
 async fn a_start_that_never_ends_keeps_the_plugin_from_loading() {
     let body = "(i32.const 4096)) (func $spin (loop $again (br $again))) (start $spin)";
-    let error = crate::fixture::try_load(&sandbox(), dialect("spin", "", body), &[]).await.expect_err("must fail");
+    let error =
+        crate::fixture::try_load(&sandbox(), dialect("spin", "", body), &[]).await.expect_err("must fail");
     assert!(error.to_string().contains("gave no answer within"), "{error}");
 }
 

@@ -7,7 +7,8 @@ use purlin_registry::Manifest;
 use purlin_sandbox::{Capability, Config, LoadError, Metrics, Sandbox};
 
 use crate::fixture::{
-    ECHO, IMPORT_SUGGEST, dialect, load, request, sandbox, sandbox_with, subject, sync_request, try_load, tuner,
+    ECHO, IMPORT_SUGGEST, dialect, load, request, sandbox, sandbox_with, subject, sync_request, try_load,
+    tuner,
 };
 
 const FORWARD: &str = "(call $suggest (local.get 0) (i32.const 1024)) (i32.const 1024))";
@@ -27,8 +28,8 @@ async fn a_capability_that_was_not_granted_is_named() {
 #[tokio::test]
 async fn an_import_that_no_capability_gives_is_named() {
     // A component (not a module) that imports a file system, with a manifest that does not mention it.
-    let mut component =
-        wat::parse_str(r#"(component (import "wasi:filesystem/types@0.2.0" (instance)))"#).expect("component");
+    let mut component = wat::parse_str(r#"(component (import "wasi:filesystem/types@0.2.0" (instance)))"#)
+        .expect("component");
     let manifest = Manifest::from_component(&tuner("t", "", "(i32.const 4096))")).expect("manifest");
     append_manifest(&mut component, &manifest);
     let error = try_load(&sandbox(), component, &[Capability::CallTuner]).await.expect_err("must be refused");
@@ -56,7 +57,8 @@ fn append_manifest(component: &mut Vec<u8>, manifest: &Manifest) {
 
 #[tokio::test]
 async fn another_version_of_the_contract_is_named() {
-    let mut component = wat::parse_str(r#"(component (import "purlin:plugin/log@0.9.0" (instance)))"#).expect("wat");
+    let mut component =
+        wat::parse_str(r#"(component (import "purlin:plugin/log@0.9.0" (instance)))"#).expect("wat");
     let manifest = Manifest::from_component(&tuner("t", "", "(i32.const 4096))")).expect("manifest");
     append_manifest(&mut component, &manifest);
     let error = try_load(&sandbox(), component, &[]).await.expect_err("must be refused");
@@ -111,7 +113,8 @@ async fn compiled_code_is_kept_checked_and_made_again_when_damaged() {
         plugin.sync(&subject(), sync_request(&plugin)).await.expect("echo");
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("encode");
-        let result = text.lines().find_map(|line| line.strip_prefix("purlin_plugin_code_cache_lookups_total"));
+        let result =
+            text.lines().find_map(|line| line.strip_prefix("purlin_plugin_code_cache_lookups_total"));
         result.expect("metric").to_owned()
     };
     assert_eq!(lookups().await, r#"{result="miss"} 1"#);

@@ -27,6 +27,8 @@ async fn forward_to(target: Option<&str>) -> Result<usize, CallError> {
     sandbox.set_resolver(Arc::downgrade(&resolver));
     let mut wanted = request(tuner("forward", IMPORT_SUGGEST, FORWARD), &[Capability::CallTuner]);
     wanted.limits.deadline = Duration::from_millis(400);
+    // One more than the depth allowed, for where it calls itself.
+    wanted.limits.concurrency = 8;
     let forward = sandbox.load(wanted).await.expect("load");
     // The forwarded search names the algorithm, so whatever is installed under that name is asked.
     if let Some(body) = target {
