@@ -106,7 +106,7 @@ macro_rules! export_dialect {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             type Exported = $crate::dialect::Export<$dialect>;
-            $crate::__export_dialect_world!(Exported with_types_in $crate::bindings::dialect);
+            $crate::bindings::dialect::__export_dialect_world!(Exported with_types_in $crate::bindings::dialect);
         };
     };
 }

@@ -50,4 +50,4 @@ fn answer(call: &str, context: &Context, parent: &str) -> Result<SyncResponse, F
 }
 
 #[cfg(target_arch = "wasm32")]
-purlin_sdk::__export_dialect_world!(Hostile with_types_in purlin_sdk::bindings::dialect);
+purlin_sdk::bindings::dialect::__export_dialect_world!(Hostile with_types_in purlin_sdk::bindings::dialect);
