@@ -11,7 +11,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 target=wasm32-unknown-unknown
-first_party=(tuner-random)
+first_party=(dialect-katib tuner-random)
 testing=(echo hostile tuner-relay)
 
 die() { echo "plugins.sh: $*" >&2; exit 1; }

@@ -65,6 +65,7 @@ pub struct SyncResponse {
     pub events: Vec<Event>,
 }
 
+#[cfg(any(target_arch = "wasm32", test))]
 impl SyncResponse {
     fn into_wire(self) -> controller::SyncResponse {
         controller::SyncResponse {
@@ -77,6 +78,7 @@ impl SyncResponse {
 }
 
 /// Calls `decide` with the request parsed, and writes its answer: what each exported function does.
+#[cfg(any(target_arch = "wasm32", test))]
 pub(crate) fn answer(
     request: controller::SyncRequest,
     decide: fn(&SyncRequest) -> Result<SyncResponse, Fault>,
@@ -91,6 +93,7 @@ pub(crate) fn answer(
 }
 
 /// The object, or the fault that says that the host broke the contract.
+#[cfg(any(target_arch = "wasm32", test))]
 pub(crate) fn parse(object: &str) -> Result<Value, Fault> {
     match serde_json::from_str::<Value>(object) {
         Ok(value) if value.is_object() => Ok(value),
