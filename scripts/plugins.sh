@@ -3,6 +3,7 @@
 #
 #   scripts/plugins.sh toolchain   says how this machine builds for wasm32, and fails if it cannot
 #   scripts/plugins.sh build       builds all plugins and writes plugins/dist and plugins/testing/dist
+#   scripts/plugins.sh modules DIR builds the core modules only, in the target folder DIR
 #   scripts/plugins.sh check       builds them again elsewhere and fails if the committed ones are not what comes out
 #
 # The result does not depend on where the sources, the home folder or the build folder lie. It does depend on the
@@ -113,6 +114,10 @@ build)
     digests "$root/plugins/dist"
     digests "$root/plugins/testing/dist"
     ;;
+modules)
+    pick_toolchain
+    build_modules "${2:?a target folder}"
+    ;;
 check)
     pick_toolchain
     temporary=$(mktemp -d)
@@ -135,7 +140,7 @@ check)
     echo "The committed plugins are what the sources build ($(describe_toolchain))."
     ;;
 *)
-    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

@@ -51,7 +51,7 @@ pub fn object(experiment: &Value, related: &[Value]) -> Result<Value, Fault> {
     let Some(yaml) = config_map.at(&["data", entry]).and_then(Value::as_str) else {
         return Err(invalid(format!("ConfigMap {namespace}/{name} has no entry of this name")));
     };
-    match serde_saphyr::from_str::<Value>(yaml) {
+    match serde_norway::from_str::<Value>(yaml) {
         Ok(object) if object.is_object() => Ok(object),
         Ok(_) => Err(invalid(format!("this entry of ConfigMap {namespace}/{name} is not an object"))),
         Err(error) => Err(invalid(format!("this entry of ConfigMap {namespace}/{name} is not YAML: {error}"))),
