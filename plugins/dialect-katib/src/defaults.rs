@@ -52,7 +52,8 @@ fn objective(objective: &mut Value) {
     };
     let mut strategies = objective.items(&["metricStrategies"]).to_vec();
     let additional = objective.items(&["additionalMetricNames"]).iter().filter_map(Value::as_str);
-    let names: Vec<&str> = std::iter::once(objective.text(&["objectiveMetricName"])).chain(additional).collect();
+    let names: Vec<&str> =
+        std::iter::once(objective.text(&["objectiveMetricName"])).chain(additional).collect();
     for name in names {
         if !name.is_empty() && !strategies.iter().any(|strategy| strategy.text(&["name"]) == name) {
             strategies.push(json!({"name": name, "value": best}));

@@ -83,8 +83,12 @@ impl Comparison {
     fn cel(&self, root: &str, single: bool) -> String {
         let field = select(root, &self.field);
         let comparison = match (self.operator, &self.operand) {
-            (Operator::Compare(operator), Operand::Text(text)) => format!("{field} {operator} {}", quoted(text)),
-            (Operator::Compare(operator), Operand::Literal(literal)) => format!("{field} {operator} {literal}"),
+            (Operator::Compare(operator), Operand::Text(text)) => {
+                format!("{field} {operator} {}", quoted(text))
+            }
+            (Operator::Compare(operator), Operand::Literal(literal)) => {
+                format!("{field} {operator} {literal}")
+            }
             (Operator::Like, operand) => format!("{field}.matches({})", quoted(&pattern(operand))),
             (Operator::NotLike, operand) => format!("!{field}.matches({})", quoted(&pattern(operand))),
         };
@@ -114,8 +118,27 @@ fn select(root: &str, names: &[String]) -> String {
 
 fn is_identifier(name: &str) -> bool {
     const RESERVED: &[&str] = &[
-        "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop",
-        "namespace", "null", "package", "return", "true", "var", "void", "while",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "false",
+        "for",
+        "function",
+        "if",
+        "import",
+        "in",
+        "let",
+        "loop",
+        "namespace",
+        "null",
+        "package",
+        "return",
+        "true",
+        "var",
+        "void",
+        "while",
     ];
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')

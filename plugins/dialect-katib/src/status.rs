@@ -14,7 +14,12 @@ struct End {
 }
 
 /// The whole status. `observed` is the generic Experiment, once there is one.
-pub(crate) fn of(experiment: &Value, observed: Option<&Value>, observed_trials: &[&Value], now_ms: u64) -> Value {
+pub(crate) fn of(
+    experiment: &Value,
+    observed: Option<&Value>,
+    observed_trials: &[&Value],
+    now_ms: u64,
+) -> Value {
     let end = observed.and_then(|generic| end(experiment, generic, observed_trials.len()));
     let running = observed.is_some_and(|generic| generic.is_true("Running")) || !observed_trials.is_empty();
     let mut status = Map::new();
@@ -22,7 +27,10 @@ pub(crate) fn of(experiment: &Value, observed: Option<&Value>, observed_trials: 
     status.insert("conditions".to_owned(), conditions.into_value());
     status.insert("startTime".to_owned(), recorded(experiment, observed, "startTime", now_ms).into());
     if end.is_some() || (observed.is_none() && !experiment.text(&["status", "completionTime"]).is_empty()) {
-        status.insert("completionTime".to_owned(), recorded(experiment, observed, "completionTime", now_ms).into());
+        status.insert(
+            "completionTime".to_owned(),
+            recorded(experiment, observed, "completionTime", now_ms).into(),
+        );
     }
     if let Some(optimal) = observed.and_then(|generic| generic.at(&["status", "optimal"])) {
         status.insert("currentOptimalTrial".to_owned(), optimal_trial(optimal));
@@ -65,19 +73,25 @@ fn end(experiment: &Value, generic: &Value, trials: usize) -> Option<End> {
     let said = |kind| generic.condition(kind).filter(|_| generic.is_true(kind));
     if let Some(condition) = said("Succeeded") {
         let (reason, message) = match condition.text(&["reason"]) {
-            "GoalReached" => ("ExperimentGoalReached", "Experiment has succeeded because Objective goal has reached"),
+            "GoalReached" => {
+                ("ExperimentGoalReached", "Experiment has succeeded because Objective goal has reached")
+            }
             "SearchExhausted" => (
                 "ExperimentSuggestionEndReached",
                 "Experiment has succeeded because suggestion service has reached the end",
             ),
             _ if raised(experiment, trials) => return None,
-            _ => ("ExperimentMaxTrialsReached", "Experiment has succeeded because max trial count has reached"),
+            _ => {
+                ("ExperimentMaxTrialsReached", "Experiment has succeeded because max trial count has reached")
+            }
         };
         return Some(End { condition: "Succeeded", reason, message: message.to_owned() });
     }
     let condition = said("Failed")?;
     let message = match (condition.text(&["reason"]), condition.text(&["message"])) {
-        ("MaxFailedTrialsReached", _) => "Experiment has failed because max failed count has reached".to_owned(),
+        ("MaxFailedTrialsReached", _) => {
+            "Experiment has failed because max failed count has reached".to_owned()
+        }
         (reason, "") => format!("Experiment has failed: {reason}"),
         (_, message) => format!("Experiment has failed: {message}"),
     };
@@ -138,9 +152,8 @@ fn summary(observed: &[&Value], status: &mut Map<String, Value>) {
 fn reconciled(experiment: &Value, status: &mut Map<String, Value>, now_ms: u64) {
     const FIELD: &str = "lastReconcileTime";
     let previous = experiment.at(&["status"]).and_then(Value::as_object);
-    let unchanged = previous.is_some_and(|previous| {
-        previous.iter().filter(|(field, _)| *field != FIELD).eq(status.iter())
-    });
+    let unchanged = previous
+        .is_some_and(|previous| previous.iter().filter(|(field, _)| *field != FIELD).eq(status.iter()));
     let time = match previous.and_then(|previous| previous.get(FIELD)) {
         Some(time) if unchanged => time.clone(),
         _ => time::rfc3339(now_ms).into(),

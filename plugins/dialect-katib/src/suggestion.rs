@@ -44,9 +44,16 @@ fn completed(status: &Value) -> bool {
     is_true("Succeeded") || is_true("Failed")
 }
 
-fn suggested(experiment: &Value, previous: &Value, observed: &[&Value], finished: bool, now_ms: u64) -> Value {
+fn suggested(
+    experiment: &Value,
+    previous: &Value,
+    observed: &[&Value],
+    finished: bool,
+    now_ms: u64,
+) -> Value {
     let mut conditions = conditions::of(previous, now_ms);
-    let mut mark = |kind, status, reason, message| conditions::mark(&mut conditions, kind, status, reason, message);
+    let mut mark =
+        |kind, status, reason, message| conditions::mark(&mut conditions, kind, status, reason, message);
     mark("Created", true, "SuggestionCreated", "Suggestion is created");
     let policy = experiment.text(&["spec", "resumePolicy"]);
     // An experiment that may go on keeps its suggestion running.

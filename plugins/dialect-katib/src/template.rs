@@ -36,9 +36,9 @@ pub fn object(experiment: &Value, related: &[Value]) -> Result<Value, Fault> {
     }
     let text = |field| experiment.text(&[PATH[0], PATH[1], PATH[2], field]);
     let (name, namespace, entry) = (text("configMapName"), text("configMapNamespace"), text("templatePath"));
-    let found = related
-        .iter()
-        .find(|object| object.is("v1", "ConfigMap") && object.name() == name && object.namespace() == namespace);
+    let found = related.iter().find(|object| {
+        object.is("v1", "ConfigMap") && object.name() == name && object.namespace() == namespace
+    });
     let Some(config_map) = found else {
         return Err(fault::retry(
             CONFIG_MAP_RETRY_MS,
@@ -54,6 +54,8 @@ pub fn object(experiment: &Value, related: &[Value]) -> Result<Value, Fault> {
     match serde_norway::from_str::<Value>(yaml) {
         Ok(object) if object.is_object() => Ok(object),
         Ok(_) => Err(invalid(format!("this entry of ConfigMap {namespace}/{name} is not an object"))),
-        Err(error) => Err(invalid(format!("this entry of ConfigMap {namespace}/{name} is not YAML: {error}"))),
+        Err(error) => {
+            Err(invalid(format!("this entry of ConfigMap {namespace}/{name} is not YAML: {error}")))
+        }
     }
 }

@@ -137,7 +137,8 @@ fn collector(experiment: &Value) -> Value {
     copy(spec, &["source", "filter", "metricsFormat"], &mut collector, "filter");
     if source == "file" {
         copy(spec, &["source", "fileSystemPath", "path"], &mut collector, "path");
-        let format = if spec.text(&["source", "fileSystemPath", "format"]) == "JSON" { "json" } else { "text" };
+        let format =
+            if spec.text(&["source", "fileSystemPath", "format"]) == "JSON" { "json" } else { "text" };
         collector.insert("format".to_owned(), format.into());
     }
     collector.into()

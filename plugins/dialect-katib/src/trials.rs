@@ -20,7 +20,9 @@ pub(crate) enum Phase {
 pub(crate) fn observed<'a>(related: &'a [Value], experiment: &str) -> Vec<&'a Value> {
     let mut trials: Vec<&Value> = related
         .iter()
-        .filter(|object| object.is(GENERIC, "Trial") && object.label(GENERIC_EXPERIMENT_LABEL) == Some(experiment))
+        .filter(|object| {
+            object.is(GENERIC, "Trial") && object.label(GENERIC_EXPERIMENT_LABEL) == Some(experiment)
+        })
         .collect();
     trials.sort_by_key(|trial| (trial.int(&["spec", "index"]).unwrap_or(i64::MAX), trial.name().to_owned()));
     trials
@@ -90,7 +92,9 @@ pub(crate) fn metrics(list: &[Value]) -> Value {
 
 fn status(trial: &Value, previous: &Value, now_ms: u64) -> Value {
     let mut conditions = conditions::of(previous, now_ms);
-    let mut mark = |kind, status, reason, message: &str| conditions::mark(&mut conditions, kind, status, reason, message);
+    let mut mark = |kind, status, reason, message: &str| {
+        conditions::mark(&mut conditions, kind, status, reason, message)
+    };
     mark("Created", true, "TrialCreated", "Trial is created");
     let phase = phase(trial);
     let ended = match phase {
@@ -101,7 +105,9 @@ fn status(trial: &Value, previous: &Value, now_ms: u64) -> Value {
         }
         Phase::Succeeded => Some(("Succeeded", "TrialSucceeded", "Trial has succeeded".to_owned())),
         Phase::Failed => Some(("Failed", "TrialFailed", failure(trial))),
-        Phase::EarlyStopped => Some(("EarlyStopped", "TrialEarlyStopped", "Trial is early stopped".to_owned())),
+        Phase::EarlyStopped => {
+            Some(("EarlyStopped", "TrialEarlyStopped", "Trial is early stopped".to_owned()))
+        }
         Phase::MetricsUnavailable => {
             Some(("MetricsUnavailable", "MetricsUnavailable", "Metrics are not available".to_owned()))
         }
@@ -114,7 +120,10 @@ fn status(trial: &Value, previous: &Value, now_ms: u64) -> Value {
     status.insert("conditions".to_owned(), conditions.into_value());
     let mut at = |field: &str, wanted: bool| {
         if wanted {
-            let recorded = [previous, trial].iter().map(|object| object.text(&["status", field])).find(|time| !time.is_empty());
+            let recorded = [previous, trial]
+                .iter()
+                .map(|object| object.text(&["status", field]))
+                .find(|time| !time.is_empty());
             let moment = recorded.map_or_else(|| time::rfc3339(now_ms), str::to_owned);
             status.insert(field.to_owned(), moment.into());
         }

@@ -57,7 +57,11 @@ fn counts(experiment: &Value, errors: &mut Vec<FieldError>) {
         if let Some(value) = count(name)
             && value < least
         {
-            errors.push(field(format!("spec.{name}"), value.to_string(), format!("must be at least {least}")));
+            errors.push(field(
+                format!("spec.{name}"),
+                value.to_string(),
+                format!("must be at least {least}"),
+            ));
         }
     }
     for name in ["parallelTrialCount", "maxFailedTrialCount"] {
@@ -82,7 +86,11 @@ fn objective(experiment: &Value, errors: &mut Vec<FieldError>) {
     let metric = text("objectiveMetricName");
     if metric.is_empty() {
         errors.push(field("spec.objective.objectiveMetricName", "", "must be specified"));
-    } else if experiment.items(&["spec", "objective", "additionalMetricNames"]).iter().any(|name| name == metric) {
+    } else if experiment
+        .items(&["spec", "objective", "additionalMetricNames"])
+        .iter()
+        .any(|name| name == metric)
+    {
         let reason = "should not contain spec.objective.objectiveMetricName";
         errors.push(field("spec.objective.additionalMetricNames", metric, reason));
     }
@@ -128,7 +136,11 @@ fn parameter(path: &str, parameter: &Value, errors: &mut Vec<FieldError>) {
                 wrong(".list", "", format!("must be specified for parameterType {kind}"));
             }
         }
-        _ => errors.push(field(format!("{path}.parameterType"), kind, "must be double, int, discrete or categorical")),
+        _ => errors.push(field(
+            format!("{path}.parameterType"),
+            kind,
+            "must be double, int, discrete or categorical",
+        )),
     }
 }
 
@@ -147,15 +159,25 @@ fn template_source(experiment: &Value, errors: &mut Vec<FieldError>) {
         }
     }
     match (template.at(&["trialSpec"]), template.at(&["configMap"])) {
-        (None, None) => errors.push(field("spec.trialTemplate", "", "trialSpec or configMap must be specified")),
+        (None, None) => {
+            errors.push(field("spec.trialTemplate", "", "trialSpec or configMap must be specified"))
+        }
         (Some(_), Some(_)) => {
-            errors.push(field("spec.trialTemplate", "", "only one of trialSpec and configMap can be specified"));
+            errors.push(field(
+                "spec.trialTemplate",
+                "",
+                "only one of trialSpec and configMap can be specified",
+            ));
         }
         (Some(_), None) => {}
         (None, Some(source)) => {
             for name in ["configMapName", "configMapNamespace", "templatePath"] {
                 if source.text(&[name]).is_empty() {
-                    errors.push(field(format!("spec.trialTemplate.configMap.{name}"), "", "must be specified"));
+                    errors.push(field(
+                        format!("spec.trialTemplate.configMap.{name}"),
+                        "",
+                        "must be specified",
+                    ));
                 }
             }
         }
@@ -200,7 +222,11 @@ pub fn template(experiment: &Value, object: &Value) -> Vec<FieldError> {
         if reference.is_empty() {
             errors.push(field(path("reference"), "", "must be specified"));
         } else if !references.insert(reference) {
-            errors.push(field(path("reference"), reference, "must be unique in spec.trialTemplate.trialParameters"));
+            errors.push(field(
+                path("reference"),
+                reference,
+                "must be unique in spec.trialTemplate.trialParameters",
+            ));
         } else if !is_metadata(reference) && !searched.contains(reference) {
             errors.push(field(path("reference"), reference, "does not exist in spec.parameters"));
         }

@@ -14,10 +14,16 @@ fn the_forms_in_use_are_translated() {
             r#"status.conditions.#(type=="Succeeded")#|#(status=="True")"#,
             r#"object.status.conditions.exists(c, c.type == "Succeeded" && c.status == "True")"#,
         ),
-        (r#"status.conditions.#(type=="Failed")"#, r#"object.status.conditions.exists(c, c.type == "Failed")"#),
+        (
+            r#"status.conditions.#(type=="Failed")"#,
+            r#"object.status.conditions.exists(c, c.type == "Failed")"#,
+        ),
         (r#"status.[@this].#(phase=="Succeeded")#"#, r#"object.status.phase == "Succeeded""#),
         (r#"status.[@this].#(succeeded>0)#"#, "object.status.succeeded > 0"),
-        (r#"status.applicationState.[@this].#(state=="FAILED")#"#, r#"object.status.applicationState.state == "FAILED""#),
+        (
+            r#"status.applicationState.[@this].#(state=="FAILED")#"#,
+            r#"object.status.applicationState.state == "FAILED""#,
+        ),
         (
             r#"status.conditions.#(reason%"Back*")#"#,
             r#"object.status.conditions.exists(c, has(c.reason) && c.reason.matches("^Back.*$"))"#,
@@ -26,7 +32,10 @@ fn the_forms_in_use_are_translated() {
             r#"status.items.#( state.code != 0 )#"#,
             "object.status.items.exists(c, has(c.state.code) && c.state.code != 0)",
         ),
-        (r#"status.a\.b.#(ready==true)#"#, r#"object.status["a.b"].exists(c, has(c.ready) && c.ready == true)"#),
+        (
+            r#"status.a\.b.#(ready==true)#"#,
+            r#"object.status["a.b"].exists(c, has(c.ready) && c.ready == true)"#,
+        ),
         (
             r#"status.conditions.#(message=="say \"hi\"")#"#,
             r#"object.status.conditions.exists(c, has(c.message) && c.message == "say \"hi\"")"#,

@@ -29,7 +29,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn artifact(module: &Path, manifest: &Path) -> anyhow::Result<layout::Artifact> {
-    let manifest = Manifest::from_yaml_file(manifest).with_context(|| format!("cannot use {}", manifest.display()))?;
+    let manifest =
+        Manifest::from_yaml_file(manifest).with_context(|| format!("cannot use {}", manifest.display()))?;
     let bytes = std::fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
     let component = purlin_registry::pack(&bytes, &manifest)
         .with_context(|| format!("cannot pack {}", module.display()))?;

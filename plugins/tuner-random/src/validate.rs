@@ -32,7 +32,11 @@ pub(crate) fn search(search: &Search) -> Vec<FieldError> {
         if parameter.name.is_empty() {
             errors.push(field(format!("{path}.name"), "", "a parameter needs a name"));
         } else if !names.insert(parameter.name.as_str()) {
-            errors.push(field(format!("{path}.name"), &parameter.name, "this name is taken by an earlier parameter"));
+            errors.push(field(
+                format!("{path}.name"),
+                &parameter.name,
+                "this name is taken by an earlier parameter",
+            ));
         }
         match &parameter.domain {
             Domain::Float(range) => float(&path, range, &mut errors),

@@ -12,7 +12,10 @@ fn fields(search: &Search) -> Vec<String> {
 
 #[test]
 fn a_valid_search_has_no_error() {
-    assert!(fields(&search(1, vec![float(0.0, 0.0, None, Scale::Linear), int(-1, 1, Some(1), Scale::Normal)])).is_empty());
+    assert!(
+        fields(&search(1, vec![float(0.0, 0.0, None, Scale::Linear), int(-1, 1, Some(1), Scale::Normal)]))
+            .is_empty()
+    );
 }
 
 #[test]
@@ -46,8 +49,14 @@ fn settings_are_known_single_and_numbers() {
     };
     assert!(with(vec![setting("random_state", "10")]).is_empty());
     assert_eq!(with(vec![setting("random_state", "-1")]), ["spec.algorithm.settings[0]"]);
-    assert_eq!(with(vec![setting("random_state", "1"), setting("gamma", "2")]), ["spec.algorithm.settings[1]"]);
-    assert_eq!(with(vec![setting("random_state", "1"), setting("random_state", "1")]), ["spec.algorithm.settings[1]"]);
+    assert_eq!(
+        with(vec![setting("random_state", "1"), setting("gamma", "2")]),
+        ["spec.algorithm.settings[1]"]
+    );
+    assert_eq!(
+        with(vec![setting("random_state", "1"), setting("random_state", "1")]),
+        ["spec.algorithm.settings[1]"]
+    );
 }
 
 #[test]

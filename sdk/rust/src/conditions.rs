@@ -103,7 +103,9 @@ mod tests {
         assert_eq!(first, same);
         let (changed, reworded) = after(&first, 3, "False", "Pulling");
         assert!(changed);
-        let time = |object: &Value| object.condition("Ready").map(|entry| entry.text(&["lastTransitionTime"]).to_owned());
+        let time = |object: &Value| {
+            object.condition("Ready").map(|entry| entry.text(&["lastTransitionTime"]).to_owned())
+        };
         assert_eq!(time(&reworded), time(&first));
         let (_, ready) = after(&reworded, 4, "True", "Pulling");
         assert_eq!(time(&ready).as_deref(), Some("1970-01-01T00:04:00Z"));
@@ -123,6 +125,9 @@ mod tests {
         assert_eq!(types(&conditions), ["B", "A"]);
         conditions.remove("B");
         assert_eq!(types(&conditions), ["A"]);
-        assert_eq!(conditions.get("A").map(|entry| entry.text(&["lastUpdateTime"])), Some("1970-01-01T00:00:00Z"));
+        assert_eq!(
+            conditions.get("A").map(|entry| entry.text(&["lastUpdateTime"])),
+            Some("1970-01-01T00:00:00Z")
+        );
     }
 }

@@ -155,7 +155,11 @@ mod tests {
     #[test]
     fn an_answer_crosses_as_json_text() {
         let answered = answer(request(r#"{"kind":"A"}"#), |request| {
-            Ok(SyncResponse { children: vec![request.parent.clone()], status: Some(json!({"b": 1})), ..Default::default() })
+            Ok(SyncResponse {
+                children: vec![request.parent.clone()],
+                status: Some(json!({"b": 1})),
+                ..Default::default()
+            })
         })
         .expect("the parent is an object");
         assert_eq!(answered.children, [r#"{"kind":"A"}"#]);
@@ -165,7 +169,10 @@ mod tests {
     #[test]
     fn what_is_not_an_object_is_a_fault_and_no_panic() {
         for text in ["", "{", "[]", "null", &"[".repeat(100_000)] {
-            assert!(matches!(answer(request(text), |_| Ok(SyncResponse::default())), Err(Fault::Failed(_))), "{text:.20}");
+            assert!(
+                matches!(answer(request(text), |_| Ok(SyncResponse::default())), Err(Fault::Failed(_))),
+                "{text:.20}"
+            );
         }
     }
 }

@@ -59,8 +59,8 @@ pub mod tuner;
 pub mod tuners;
 
 pub use bindings::tuner::purlin::plugin::tuning::{
-    Assignment, Direction, Domain, FloatRange, IntRange, Measurement, Objective, Outcome, Parameter, Scale, Search,
-    Suggestion, Trial,
+    Assignment, Direction, Domain, FloatRange, IntRange, Measurement, Objective, Outcome, Parameter, Scale,
+    Search, Suggestion, Trial,
 };
 pub use bindings::tuner::purlin::plugin::types::{Context, Fault, FieldError, Retry, Setting};
 pub use conditions::Conditions;

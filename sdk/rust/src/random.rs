@@ -110,7 +110,8 @@ mod tests {
         for _ in 0..60_000 {
             counts[random.below(6) as usize] += 1;
         }
-        let chi_square: f64 = counts.iter().map(|&count| (f64::from(count) - 10_000.0).powi(2) / 10_000.0).sum();
+        let chi_square: f64 =
+            counts.iter().map(|&count| (f64::from(count) - 10_000.0).powi(2) / 10_000.0).sum();
         assert!(chi_square < 20.5, "5 degrees of freedom, 0.1 %: {chi_square}");
         assert_eq!(random.below(0), 0);
         assert_eq!(random.below(1), 0);

@@ -46,11 +46,16 @@ fn sync_case<D: Dialect>(case: &Path) {
     let path = case.join("response.json");
     if std::env::var_os("PURLIN_BLESS").is_some() {
         let text = format!("{actual:#}\n");
-        std::fs::write(&path, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+        std::fs::write(&path, text)
+            .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
         return;
     }
     let expected = read(&path);
-    assert!(expected == actual, "{name}: the answer is not response.json; it is\n{actual:#}\nfirst difference: {}", difference(&expected, &actual, "$"));
+    assert!(
+        expected == actual,
+        "{name}: the answer is not response.json; it is\n{actual:#}\nfirst difference: {}",
+        difference(&expected, &actual, "$")
+    );
 }
 
 /// Checks that an answer that was carried out is the end of it: an hour later, with its status and the status of its
@@ -62,14 +67,22 @@ fn settles<D: Dialect>(name: &str, request: SyncRequest, answer: &SyncResponse) 
         later.parent["status"] = status.clone();
     }
     for child in answer.children.iter().filter(|child| child.at(&["status"]).is_some()) {
-        let same = |other: &Value| other.is(child.text(&["apiVersion"]), child.text(&["kind"])) && other.name() == child.name();
+        let same = |other: &Value| {
+            other.is(child.text(&["apiVersion"]), child.text(&["kind"])) && other.name() == child.name()
+        };
         later.children.retain(|other| !same(other));
         later.children.push(child.clone());
     }
     match D::sync(&later) {
         Ok(again) => {
-            assert_eq!(answer.status, again.status, "{name}: an hour later the status changed, with nothing else changed");
-            assert_eq!(answer.children, again.children, "{name}: an hour later a child changed, with nothing else changed");
+            assert_eq!(
+                answer.status, again.status,
+                "{name}: an hour later the status changed, with nothing else changed"
+            );
+            assert_eq!(
+                answer.children, again.children,
+                "{name}: an hour later a child changed, with nothing else changed"
+            );
         }
         Err(fault) => panic!("{name}: with its own status in place the answer became {fault:?}"),
     }
@@ -119,12 +132,12 @@ pub fn response(answer: &Result<SyncResponse, Fault>) -> Value {
             object.into()
         }
         Err(Fault::Invalid(errors)) => {
-            let error = |error: &crate::FieldError| {
-                json!({"field": error.field, "value": error.value, "reason": error.reason})
-            };
+            let error = |error: &crate::FieldError| json!({"field": error.field, "value": error.value, "reason": error.reason});
             json!({"fault": {"invalid": errors.iter().map(error).collect::<Vec<_>>()}})
         }
-        Err(Fault::Retry(retry)) => json!({"fault": {"retry": {"afterMs": retry.after_ms, "reason": retry.reason}}}),
+        Err(Fault::Retry(retry)) => {
+            json!({"fault": {"retry": {"afterMs": retry.after_ms, "reason": retry.reason}}})
+        }
         Err(Fault::Failed(reason)) => json!({"fault": {"failed": reason}}),
     }
 }
@@ -136,24 +149,30 @@ fn difference(expected: &Value, actual: &Value, path: &str) -> String {
             .keys()
             .chain(right.keys())
             .find(|key| left.get(*key) != right.get(*key))
-            .map_or_else(String::new, |key| difference(&expected[key.as_str()], &actual[key.as_str()], &format!("{path}.{key}"))),
+            .map_or_else(String::new, |key| {
+                difference(&expected[key.as_str()], &actual[key.as_str()], &format!("{path}.{key}"))
+            }),
         (Value::Array(left), Value::Array(right)) if left.len() == right.len() => left
             .iter()
             .zip(right)
             .enumerate()
             .find(|(_, (left, right))| left != right)
-            .map_or_else(String::new, |(index, (left, right))| difference(left, right, &format!("{path}[{index}]"))),
+            .map_or_else(String::new, |(index, (left, right))| {
+                difference(left, right, &format!("{path}[{index}]"))
+            }),
         _ => format!("{path}: expected {expected}, got {actual}"),
     }
 }
 
 fn read_dir(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("cannot list {}: {error}", folder.display()));
+    let entries =
+        std::fs::read_dir(folder).unwrap_or_else(|error| panic!("cannot list {}: {error}", folder.display()));
     entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect()
 }
 
 fn read(path: &Path) -> Value {
-    let text = std::fs::read_to_string(path)
-        .unwrap_or_else(|error| panic!("cannot read {}: {error}; PURLIN_BLESS=1 writes responses", path.display()));
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| {
+        panic!("cannot read {}: {error}; PURLIN_BLESS=1 writes responses", path.display())
+    });
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{} is not JSON: {error}", path.display()))
 }

@@ -45,7 +45,8 @@ mod tests {
         let mut previous = civil(0);
         for day in 1..292_194 {
             let (year, month, date) = civil(day);
-            let leap = previous.0 % 4 == 0 && (previous.0 % 100 != 0 || previous.0 % 400 == 0);
+            let leap = previous.0.is_multiple_of(4)
+                && (!previous.0.is_multiple_of(100) || previous.0.is_multiple_of(400));
             let length = match previous.1 {
                 2 => 28 + u64::from(leap),
                 4 | 6 | 9 | 11 => 30,

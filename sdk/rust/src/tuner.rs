@@ -63,7 +63,7 @@ macro_rules! export_tuner {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             type Exported = $crate::tuner::Export<$tuner>;
-            $crate::bindings::tuner::__export_tuner_world!(Exported with_types_in $crate::bindings::tuner);
+    $crate::bindings::tuner::__export_tuner_world!(Exported with_types_in $crate::bindings::tuner);
         };
     };
 }

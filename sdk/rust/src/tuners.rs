@@ -36,6 +36,9 @@ mod host {
     }
 
     fn unreachable(search: &Search) -> Fault {
-        Fault::Failed(format!("no plugin serves the algorithm {}: this code runs outside a sandbox", search.algorithm))
+        Fault::Failed(format!(
+            "no plugin serves the algorithm {}: this code runs outside a sandbox",
+            search.algorithm
+        ))
     }
 }

@@ -20,7 +20,13 @@ impl Dialect for Echo {
             return Ok(Vec::new());
         }
         let kind = "ConfigMap".to_owned();
-        Ok(vec![Selector { api_version: "v1".to_owned(), kind, namespace: None, names, labels: String::new() }])
+        Ok(vec![Selector {
+            api_version: "v1".to_owned(),
+            kind,
+            namespace: None,
+            names,
+            labels: String::new(),
+        }])
     }
 
     fn sync(request: &SyncRequest) -> Result<SyncResponse, Fault> {
@@ -29,7 +35,9 @@ impl Dialect for Echo {
         let data: Value = spec
             .into_iter()
             .flatten()
-            .map(|(key, value)| (key.clone(), Value::String(value.as_str().map_or_else(|| value.to_string(), str::to_owned))))
+            .map(|(key, value)| {
+                (key.clone(), Value::String(value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+            })
             .collect::<purlin_sdk::serde_json::Map<_, _>>()
             .into();
         let child = json!({

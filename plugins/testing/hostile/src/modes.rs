@@ -62,9 +62,13 @@ pub fn run(mode: &str, name: &str) -> Result<SyncResponse, Fault> {
         // only where the limit on memory is generous.
         "huge-output" => {
             let text = "x".repeat(1 << 20);
-            children((0..256).map(|index| config_map(&format!("{name}-{index}"), &text).to_string()).collect())
+            children(
+                (0..256).map(|index| config_map(&format!("{name}-{index}"), &text).to_string()).collect(),
+            )
         }
-        "many-children" => children((0..100_000).map(|index| config_map(&format!("c{index}"), "").to_string()).collect()),
+        "many-children" => {
+            children((0..100_000).map(|index| config_map(&format!("c{index}"), "").to_string()).collect())
+        }
         "many-events" => {
             let event = |index| Event {
                 severity: Severity::Warning,
@@ -73,7 +77,9 @@ pub fn run(mode: &str, name: &str) -> Result<SyncResponse, Fault> {
             };
             Ok(SyncResponse { events: (0..1000).map(event).collect(), ..nothing() })
         }
-        "malformed-json" => children(vec![r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "#.to_owned()]),
+        "malformed-json" => {
+            children(vec![r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "#.to_owned()])
+        }
         "malformed-status" => status("{\"phase\": ".to_owned()),
         "deep-json" => children(vec![deep()]),
         "deep-status" => status(deep()),
