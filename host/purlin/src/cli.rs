@@ -92,9 +92,9 @@ pub(crate) struct UpArgs {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
     pub(crate) bind: IpAddr,
-    /// Says which host programs stand for which container images; may be given several times
+    /// Says which host programs stand for which container images
     #[arg(long, value_name = "FILE")]
-    pub(crate) image_map: Vec<PathBuf>,
+    pub(crate) image_map: Option<PathBuf>,
     /// Do not install the plugins that come with Purlin
     #[arg(long)]
     pub(crate) no_plugins: bool,

@@ -134,19 +134,19 @@ fn containers(found: &Capabilities) -> Vec<Check> {
     vec![
         yes_or_no(
             "mount namespaces",
-            found.mount_namespaces,
+            found.mount_namespaces || found.user_namespaces,
             "volumes appear at their mount paths",
             "volumes of mapped processes appear in the Pod's folder, and arguments are rewritten",
             "run as root, or allow unprivileged user namespaces",
         ),
         yes_or_no(
             "cgroups",
-            found.cgroups,
+            found.cgroup.is_some(),
             "resource limits are enforced",
             "resource limits are not enforced",
             "run as root, or under a user session that delegates cgroup v2 controllers (systemd-run --user --scope -p Delegate=yes)",
         ),
-        match &found.oci_runtime {
+        match &found.crun {
             Some(path) => Check::ok("OCI runtime", path.display().to_string()),
             None => Check::warning(
                 "OCI runtime",

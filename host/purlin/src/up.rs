@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use purlin_apiserver::{ApiServer, Identity};
-use purlin_kernel::Kernel;
-use purlin_node::{ImageMap, Node};
+use purlin_kernel::{Kernel, SandboxedSource, measure};
+use purlin_node::{ImageMap, Node, OnShutdown};
 use purlin_registry::Loopback;
 use purlin_sandbox::Sandbox;
 use purlin_telemetry::{AuditLog, Exposition, Readiness};
@@ -36,20 +36,26 @@ const PLUGINS_PATIENCE: Duration = Duration::from_secs(180);
 /// How long parts may take to stop before the process ends without them.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
+/// The embedded node's name.
+const NODE_NAME: &str = "purlin";
+
+/// Objects of one kind that the kernel works on at the same time.
+const KERNEL_WORKERS: usize = 8;
+
 /// The parts that run until the end, each with its name.
 type Parts = JoinSet<(&'static str, Result<()>)>;
 
 /// Runs until a signal or until a part ends by itself, which is a failure.
 pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     let started = Instant::now();
-    let mut reporter = Reporter::new();
+    let reporter = Reporter::new();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
 
     let data = DataDir::open(&args.data_dir)?;
     let ports = Ports::from_first(args.port);
     let listeners = ports.listen(args.bind).await?;
-    let image_map = load_image_maps(args)?;
+    let image_map = args.image_map.as_deref().map(ImageMap::read).transpose()?;
     reporter.step("data", &data.path().display().to_string());
 
     let stop = CancellationToken::new();
@@ -60,29 +66,38 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
 
     let audit = AuditLog::open(data.join("audit.log"))?;
     let api = ApiServer::open(purlin_apiserver::Config {
+        data_dir: data.path().to_owned(),
         audit: Some(Arc::new(AuditFile::new(audit))),
-        ..purlin_apiserver::Config::new(data.path(), &mut metrics)
+        authorizer: None,
     })
     .await
     .context("cannot open the Kubernetes API")?;
+    api.register_metrics(&mut metrics);
     let api_address = SocketAddr::new(args.bind, ports.api);
     let kubeconfig = data.write_private("kubeconfig", &api.kubeconfig(api_address))?;
     spawn_api(&mut parts, &api, listeners.api, &stop);
+    reporter.step("api", &format!("https://{api_address}"));
 
     let registry_host = format!("localhost:{}", ports.registry);
-    let registry = Loopback::open(data.join("registry")).context("cannot open the plugin registry")?;
+    let registry = Loopback::open(&data.join("registry")).context("cannot open the plugin registry")?;
     let first_party = bundle::seed(&registry, &registry_host).context("cannot seed the plugin registry")?;
     spawn_http(&mut parts, "plugin registry", listeners.registry, registry.router(), &stop);
 
     let client = api.client(Identity::admin());
-    let oci = purlin_registry::Client::new(purlin_registry::ClientConfig::default())?;
-    let node = Node::new(purlin_node::Config {
-        image_map,
-        images: Arc::new(RegistryImages::new(oci.clone())),
-        ..purlin_node::Config::new(client.clone(), data.join("node"), shim_command()?, &mut metrics)
-    })
-    .await
-    .context("cannot start the node")?;
+    let oci = purlin_registry::Client::new(purlin_registry::ClientConfig::default());
+    let node = Arc::new(
+        Node::new(purlin_node::Config {
+            client: client.clone(),
+            name: NODE_NAME.to_owned(),
+            data_dir: data.join("node"),
+            image_map,
+            shim: shim_command()?,
+            images: Arc::new(RegistryImages::new(oci.clone())),
+            on_shutdown: OnShutdown::Leave,
+            metrics: purlin_node::Metrics::register(&mut metrics),
+        })
+        .context("cannot start the node")?,
+    );
     api.set_pod_backend(Arc::new(NodeLogs::new(node.clone())));
     spawn_node(&mut parts, &node, &client, &stop);
 
@@ -91,22 +106,28 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         purlin_sandbox::Metrics::new(&mut metrics),
     )
     .context("cannot start the sandbox")?;
-    let kernel = Kernel::new(purlin_kernel::Config {
-        push_url: Some(format!("http://{}", SocketAddr::new(args.bind, ports.metrics))),
-        ..purlin_kernel::Config::new(client.clone(), sandbox, oci, &mut metrics)
-    })
-    .context("cannot start the kernel")?;
-    let exposed = Exposition::new(metrics, readiness.clone()).router().merge(kernel.push_router());
+    let kernel = Kernel::new(
+        purlin_kernel::Config {
+            client: client.clone(),
+            plugins: Arc::new(SandboxedSource::new(sandbox.clone(), oci)),
+            push_url: Some(format!("http://{}", SocketAddr::new(args.bind, ports.metrics))),
+            push_key: None,
+            workers: KERNEL_WORKERS,
+        },
+        &mut metrics,
+    );
+    let stages = kernel.stages();
+    sandbox.set_resolver(Arc::downgrade(&stages));
+    let push = measure::push::push_router(client.clone(), kernel.push_key().await?);
+    let mut kernel_ready = kernel.readiness();
+    let exposed = Exposition::new(metrics, readiness.clone()).router().merge(push);
     spawn_http(&mut parts, "health and metrics", listeners.metrics, exposed, &stop);
-    {
-        let (kernel, stop) = (kernel.clone(), stop.clone());
-        parts.spawn(async move { ("kernel", kernel.run(stop).await.map_err(Into::into)) });
-    }
-    reporter.step("api", &format!("https://{api_address}"));
+    let token = stop.clone();
+    parts.spawn(async move { ("kernel", kernel.run(token).await.map_err(Into::into)) });
 
     let install = async {
-        kernel.installed().await;
-        if args.no_plugins {
+        // The other answer is that the kernel ended, which the parts report.
+        if !kernel_ready.ready().await || args.no_plugins {
             return Ok(());
         }
         let installed = install::install(&client, first_party).await?;
@@ -134,14 +155,6 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     outcome
 }
 
-fn load_image_maps(args: &UpArgs) -> Result<ImageMap> {
-    let mut map = ImageMap::default();
-    for file in &args.image_map {
-        map.extend(ImageMap::load(file)?);
-    }
-    Ok(map)
-}
-
 /// This binary again, under its hidden subcommand.
 fn shim_command() -> Result<Vec<std::ffi::OsString>> {
     let program = std::env::current_exe().context("cannot find this program's own file, which supervises containers")?;
@@ -153,11 +166,14 @@ fn spawn_api(parts: &mut Parts, api: &ApiServer, listener: tokio::net::TcpListen
     parts.spawn(async move { ("Kubernetes API", api.serve(listener, stop).await.map_err(Into::into)) });
 }
 
-fn spawn_node(parts: &mut Parts, node: &Node, client: &kube::Client, stop: &CancellationToken) {
+fn spawn_node(parts: &mut Parts, node: &Arc<Node>, client: &kube::Client, stop: &CancellationToken) {
     let (running, token) = (node.clone(), stop.clone());
     parts.spawn(async move { ("node", running.run(token).await.map_err(Into::into)) });
     let (scheduling, token) = (client.clone(), stop.clone());
-    parts.spawn(async move { ("scheduler", purlin_node::scheduler::run(scheduling, token).await.map_err(Into::into)) });
+    parts.spawn(async move {
+        purlin_node::scheduler::run(scheduling, NODE_NAME.to_owned(), token).await;
+        ("scheduler", Ok(()))
+    });
     let (jobs, token) = (client.clone(), stop.clone());
     parts.spawn(async move { ("Job controller", purlin_node::job::run(jobs, token).await.map_err(Into::into)) });
 }

@@ -101,8 +101,16 @@ pub fn read(folder: &Path) -> Result<Vec<(String, Artifact)>, LayoutError> {
     })
 }
 
-/// The same of a layout that is not in a folder, such as one embedded in the program.
-pub(crate) fn read_with(
+/// The same of a layout that is embedded in the program.
+pub fn read_embedded(folder: &include_dir::Dir<'_>) -> Result<Vec<(String, Artifact)>, LayoutError> {
+    // Paths in an embedded folder are relative to where the embedding began.
+    read_with(|path| match folder.get_file(folder.path().join(path)) {
+        Some(file) => Ok(Bytes::copy_from_slice(file.contents())),
+        None => Err(failed("read", Path::new(path))(io::ErrorKind::NotFound.into())),
+    })
+}
+
+fn read_with(
     get: impl Fn(&str) -> Result<Bytes, LayoutError>,
 ) -> Result<Vec<(String, Artifact)>, LayoutError> {
     let index: Index = serde_json::from_slice(&get("index.json")?)
@@ -122,7 +130,7 @@ pub(crate) fn read_with(
     Ok(artifacts)
 }
 
-pub(crate) fn failed(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> LayoutError {
+fn failed(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> LayoutError {
     let path = path.to_owned();
     move |source| LayoutError::Io { doing, path: path.clone(), source }
 }

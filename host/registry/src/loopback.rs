@@ -70,12 +70,7 @@ impl Loopback {
 
     /// The same of a layout that is embedded in the program.
     pub fn seed_embedded(&self, folder: &include_dir::Dir<'_>) -> Result<usize, SeedError> {
-        // Paths in an embedded folder are relative to where the embedding began.
-        let artifacts = layout::read_with(|path| match folder.get_file(folder.path().join(path)) {
-            Some(file) => Ok(Bytes::copy_from_slice(file.contents())),
-            None => Err(layout::failed("read", Path::new(path))(std::io::ErrorKind::NotFound.into())),
-        })?;
-        self.put_all(artifacts)
+        self.put_all(layout::read_embedded(folder)?)
     }
 
     fn put_all(&self, artifacts: Vec<(String, Artifact)>) -> Result<usize, SeedError> {

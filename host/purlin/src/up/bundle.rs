@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use include_dir::{Dir, include_dir};
-use purlin_registry::{Loopback, Manifest};
+use purlin_registry::{Loopback, layout};
 
 use super::install::FirstParty;
 
@@ -10,19 +10,30 @@ static DIST: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../plugins/dist");
 
 /// Puts what the binary carries into the registry and says what to install from it.
 pub(crate) fn seed(registry: &Loopback, registry_host: &str) -> Result<Vec<FirstParty>> {
-    let seeded = registry.seed(&DIST)?;
-    seeded
+    registry.seed_embedded(&DIST)?;
+    let artifacts = layout::read_embedded(&DIST).context("the plugins in this binary are damaged; build it again")?;
+    Ok(artifacts
         .into_iter()
-        .map(|artifact| {
-            let Manifest { name, capabilities, .. } = artifact.manifest;
-            let repository_and_tag = &artifact.name;
-            Ok(FirstParty {
-                image: format!("{registry_host}/{repository_and_tag}"),
-                digest: artifact.digest,
-                grants: capabilities.iter().map(|request| request.name.to_string()).collect(),
-                name,
-            })
+        .map(|(repository_and_tag, artifact)| FirstParty {
+            name: artifact.manifest().name.clone(),
+            image: format!("{registry_host}/{repository_and_tag}"),
+            digest: artifact.digest().to_string(),
+            grants: artifact.manifest().capabilities.iter().map(|request| request.name.to_string()).collect(),
         })
-        .collect::<Result<Vec<_>>>()
-        .context("the plugins in this binary are damaged; build it again")
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binary_carries_a_dialect_and_a_tuner() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Loopback::open(dir.path()).unwrap();
+        let carried = seed(&registry, "localhost:1").unwrap();
+        assert!(carried.iter().any(|plugin| plugin.name.starts_with("dialect-")), "{carried:?}");
+        assert!(carried.iter().any(|plugin| plugin.name.starts_with("tuner-")), "{carried:?}");
+        assert!(carried.iter().all(|plugin| plugin.image.starts_with("localhost:1/purlin/")), "{carried:?}");
+    }
 }
