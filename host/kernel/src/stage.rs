@@ -1,255 +1,62 @@
 //! What the loops ask of plugins, as traits.
 //!
-//! The loops know these and not how a plugin is run: `plugin::sandboxed` implements them over the sandbox, and tests
-//! implement them natively. The types mirror `wit/v0.1/` word for word.
+//! The loops know these and not how a plugin is run or where it comes from: `plugin::sandboxed` implements them over
+//! the sandbox and the registry, and tests implement them natively. The types are those of the contract.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use purlin_registry::Manifest;
+use purlin_registry::{Manifest, Stage};
+use purlin_sandbox::v0_1::{Context, Fault, FieldError, Search, Selector, Suggestion, SyncRequest};
+use purlin_sandbox::{CallError, Subject, SyncAnswer};
 
 use crate::api::PluginSpec;
 
-/// What a pure function cannot know by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Context {
-    /// Unix time in milliseconds.
-    pub now_ms: u64,
-    /// Derived from the object's UID.
-    pub seed: u64,
-}
-
-/// One field that the user must correct.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldError {
-    /// Path of the field.
-    pub field: String,
-    /// What the user wrote.
-    pub value: String,
-    /// What is wrong, and what would be right.
-    pub reason: String,
-}
-
-impl std::fmt::Display for FieldError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.value.is_empty() {
-            write!(f, "{}: {}", self.field, self.reason)
-        } else {
-            write!(f, "{}: {:?}: {}", self.field, self.value, self.reason)
-        }
-    }
-}
-
-/// Several field errors in one sentence.
-pub(crate) fn sentence(errors: &[FieldError]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-/// Why a call gave no answer.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum StageError {
-    /// The user must change the object.
-    #[error("{}", sentence(.0))]
-    Invalid(Vec<FieldError>),
-    /// Something is not ready yet.
-    #[error("{reason}")]
-    Retry {
-        /// Not before this.
-        after: Duration,
-        /// Shown to the user.
-        reason: String,
-    },
-    /// The plugin cannot go on.
-    #[error("the plugin failed: {0}")]
-    Failed(String),
-    /// The call was ended from outside: it trapped, or went over a limit, or its answer made no sense.
-    #[error("{message}")]
-    Broken {
-        /// `PluginTrapped`, `DeadlineExceeded`, `MemoryExceeded`, `OutputTooLarge`, `MalformedAnswer` or
-        /// `PluginUnavailable`.
-        reason: &'static str,
-        /// What happened.
-        message: String,
-    },
-}
-
-impl StageError {
-    /// One word for a condition.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            StageError::Invalid(_) => "InvalidSpec",
-            StageError::Retry { .. } => "Retry",
-            StageError::Failed(_) => "PluginFailed",
-            StageError::Broken { reason, .. } => reason,
-        }
-    }
-}
-
-/// A range of a parameter.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Range<T> {
-    /// Smallest value.
-    pub min: T,
-    /// Largest value.
-    pub max: T,
-    /// Distance of neighbouring values.
-    pub step: Option<T>,
-    /// How probability is spread.
-    pub scale: crate::api::Scale,
-}
-
-/// The values of one parameter.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Domain {
-    /// Real numbers.
-    Float(Range<f64>),
-    /// Whole numbers.
-    Int(Range<i64>),
-    /// Listed numbers.
-    Discrete(Vec<String>),
-    /// Listed words.
-    Categorical(Vec<String>),
-}
-
-/// How an earlier trial stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrialOutcome {
-    /// Created, not started.
-    Pending,
-    /// Running.
-    Running,
-    /// Ended and measured.
-    Succeeded,
-    /// Ended early; its measurements count.
-    StoppedEarly,
-    /// Ended without a usable measurement.
-    Failed,
-}
-
-/// One reading of a metric.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reading {
-    /// The metric.
-    pub metric: String,
-    /// Counts the readings of this metric.
-    pub step: u64,
-    /// The reading.
-    pub value: f64,
-}
-
-/// A trial that was asked for earlier.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SearchTrial {
-    /// Its name.
-    pub id: String,
-    /// Its point.
-    pub assignments: Vec<crate::api::Assignment>,
-    /// How it stands.
-    pub outcome: TrialOutcome,
-    /// The objective's value, once known.
-    pub objective: Option<f64>,
-    /// Readings so far.
-    pub measurements: Vec<Reading>,
-}
-
-/// The state of one search.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Search {
-    /// Time and seed.
-    pub context: Context,
-    /// The algorithm that is asked.
-    pub algorithm: String,
-    /// Its settings.
-    pub settings: Vec<crate::api::Setting>,
-    /// The space: names and domains.
-    pub parameters: Vec<(String, Domain)>,
-    /// What is searched for.
-    pub objective: crate::api::Objective,
-    /// Oldest first.
-    pub trials: Vec<SearchTrial>,
-    /// Trials in all.
-    pub max_trials: Option<u32>,
-}
-
-/// A point to try.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Suggestion {
-    /// One for each parameter.
-    pub assignments: Vec<crate::api::Assignment>,
-    /// Labels for the trial.
-    pub labels: Vec<crate::api::Setting>,
-}
-
-/// Objects that a parent's sync must see.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RelatedSelector {
-    /// Such as `batch/v1`.
-    pub api_version: String,
-    /// Such as `Job`.
-    pub kind: String,
-    /// Where; see the contract for the meaning of none.
-    pub namespace: Option<String>,
-    /// Names to select.
-    pub names: Vec<String>,
-    /// A label selector.
-    pub labels: String,
-}
-
-/// All that was observed of a parent. Objects are JSON text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyncRequest {
-    /// Time and seed.
-    pub context: Context,
-    /// The object to translate.
-    pub parent: String,
-    /// What it owns.
-    pub children: Vec<String>,
-    /// What `related` asked for.
-    pub related: Vec<String>,
-}
-
-/// What to tell the user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StageEvent {
-    /// Whether a person may have to act.
-    pub warning: bool,
-    /// One word.
-    pub reason: String,
-    /// One sentence.
-    pub message: String,
-}
-
-/// What should be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SyncResponse {
-    /// Every child that should exist, as JSON.
-    pub children: Vec<String>,
-    /// The parent's whole status, as JSON.
-    pub status: Option<String>,
-    /// Call again after so long.
-    pub requeue_after: Option<Duration>,
-    /// What to tell the user.
-    pub events: Vec<StageEvent>,
-}
-
-/// A plugin that can be called.
+/// A plugin that can be called. A stage that it does not serve answers with [`CallError::NoSuchStage`].
 #[async_trait]
 pub trait LoadedPlugin: Send + Sync {
+    /// The context of a call to this plugin, with its configuration.
+    fn context(&self, now_ms: u64, seed: u64) -> Context;
+
     /// See `controller.related`.
-    async fn related(&self, context: Context, parent: String) -> Result<Vec<RelatedSelector>, StageError>;
+    async fn related(&self, _: &Subject, _: Context, _parent: String) -> Result<Vec<Selector>, CallError> {
+        Err(CallError::NoSuchStage(Stage::Dialect))
+    }
+
     /// See `controller.sync`.
-    async fn sync(&self, request: SyncRequest) -> Result<SyncResponse, StageError>;
+    async fn sync(&self, _: &Subject, _: SyncRequest) -> Result<SyncAnswer, CallError> {
+        Err(CallError::NoSuchStage(Stage::Dialect))
+    }
+
     /// See `controller.finalize`.
-    async fn finalize(&self, request: SyncRequest) -> Result<SyncResponse, StageError>;
+    async fn finalize(&self, _: &Subject, _: SyncRequest) -> Result<SyncAnswer, CallError> {
+        Err(CallError::NoSuchStage(Stage::Dialect))
+    }
+
     /// See `tuner.algorithms`.
-    async fn algorithms(&self) -> Result<Vec<String>, StageError>;
+    async fn algorithms(&self) -> Result<Vec<String>, CallError> {
+        Err(CallError::NoSuchStage(Stage::Tuner))
+    }
+
     /// See `tuner.validate`.
-    async fn validate(&self, search: Search) -> Result<Vec<FieldError>, StageError>;
+    async fn validate(&self, _: &Subject, _: Search) -> Result<Vec<FieldError>, CallError> {
+        Err(CallError::NoSuchStage(Stage::Tuner))
+    }
+
     /// See `tuner.suggest`.
-    async fn suggest(&self, search: Search, count: u32) -> Result<Vec<Suggestion>, StageError>;
+    async fn suggest(&self, _: &Subject, _: Search, _count: u32) -> Result<Vec<Suggestion>, CallError> {
+        Err(CallError::NoSuchStage(Stage::Tuner))
+    }
+
     /// See `tuner.stop`.
-    async fn stop(&self, search: Search) -> Result<Vec<String>, StageError>;
+    async fn stop(&self, _: &Subject, _: Search) -> Result<Vec<String>, CallError> {
+        Err(CallError::NoSuchStage(Stage::Tuner))
+    }
+
+    /// The component behind it, for calls from one plugin to another; none where it is native.
+    fn component(&self) -> Option<Arc<purlin_sandbox::Plugin>> {
+        None
+    }
 }
 
 /// A component that was pulled by its digest.
@@ -264,7 +71,7 @@ pub struct Pulled {
 }
 
 /// Why a plugin cannot be had or run.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     /// It is not going to work without a change.
     #[error("{message}")]
@@ -279,13 +86,56 @@ pub enum SourceError {
     Unavailable(String),
 }
 
-/// Where components come from and how they are run.
+/// Where components come from and how they are made callable.
 #[async_trait]
 pub trait PluginSource: Send + Sync + 'static {
     /// The digest that a reference stands for now.
     async fn resolve(&self, image: &str) -> Result<String, SourceError>;
+
     /// The component with this digest.
     async fn pull(&self, image: &str, digest: &str) -> Result<Pulled, SourceError>;
+
     /// A component made callable under the limits of its spec, with what it was granted.
-    async fn load(&self, name: &str, pulled: &Pulled, spec: &PluginSpec) -> Result<Arc<dyn LoadedPlugin>, SourceError>;
+    async fn load(&self, pulled: &Pulled, spec: &PluginSpec) -> Result<Arc<dyn LoadedPlugin>, SourceError>;
+}
+
+/// Finds the plugin that serves a stage.
+pub trait Stages: Send + Sync + 'static {
+    /// The tuner that answers to an algorithm, and its plugin's name.
+    fn tuner(&self, algorithm: &str) -> Option<(String, Arc<dyn LoadedPlugin>)>;
+}
+
+/// One word for a condition about a call that gave no answer.
+pub fn fault_reason(error: &CallError) -> &'static str {
+    match error {
+        CallError::Fault(Fault::Invalid(_)) => "InvalidSpec",
+        CallError::Fault(Fault::Retry(_)) => "Retry",
+        CallError::Fault(Fault::Failed(_)) => "PluginFailed",
+        CallError::Trap { .. } => "PluginTrapped",
+        CallError::DeadlineExceeded(_) => "DeadlineExceeded",
+        CallError::MemoryExceeded { .. } => "MemoryExceeded",
+        CallError::OutputTooLarge { .. } => "OutputTooLarge",
+        CallError::Malformed(_) => "MalformedAnswer",
+        CallError::Busy(_) => "PluginBusy",
+        CallError::NoSuchStage(_) => "NoSuchStage",
+        CallError::Host(_) => "HostError",
+    }
+}
+
+/// Several field errors in one sentence.
+pub(crate) fn sentence(errors: &[FieldError]) -> String {
+    let one = |error: &FieldError| match error.value.as_str() {
+        "" => format!("{}: {}", error.field, error.reason),
+        value => format!("{}: {value:?}: {}", error.field, error.reason),
+    };
+    errors.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// A field error.
+pub(crate) fn field_error(
+    field: impl Into<String>,
+    value: impl Into<String>,
+    reason: impl Into<String>,
+) -> FieldError {
+    FieldError { field: field.into(), value: value.into(), reason: reason.into() }
 }
