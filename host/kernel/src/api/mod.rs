@@ -11,6 +11,7 @@ mod trial;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
+pub(crate) use condition::whole_seconds;
 pub use condition::{Change, find as find_condition, is_true, set as set_condition};
 pub use experiment::{
     Algorithm, Assignment, Direction, EarlyStopping, Experiment, ExperimentSpec, ExperimentStatus, MetricFormat,

@@ -185,7 +185,7 @@ impl World for Cluster<'_> {
             Err(KubeError::Api(status)) if status.code == 409 => {
                 let present = self.trials().get(&name).await.map_err(self.failed("read a trial"))?;
                 let ours = self.experiment.uid();
-                if present.controller_owner_ref(&()).map(|owner| &owner.uid) != ours.as_ref() {
+                if present.controller_owner_ref(&()).map(|owner| owner.uid) != ours {
                     let experiment = self.key.to_string();
                     return Err(ExperimentError::NameTaken { experiment, trial: name });
                 }

@@ -46,7 +46,7 @@ pub fn grants(manifest: &Manifest, granted: &[String]) -> Grants {
 /// One of them does not exist.
 pub fn capabilities(granted: &[String]) -> Result<Vec<Capability>, SourceError> {
     let parse = |name: &String| {
-        name.parse().map_err(|error: purlin_registry::UnknownCapability| SourceError::Refused {
+        name.parse::<Capability>().map_err(|error| SourceError::Refused {
             reason: "UnknownCapability",
             message: format!("spec.grants: {error}"),
         })
