@@ -26,12 +26,12 @@ mod hmac_sha256 {
 }
 
 /// The seed that every call about an object has.
-pub fn seed(uid: &str) -> u64 {
+pub(crate) fn seed(uid: &str) -> u64 {
     first_u64(&Sha256::digest(uid.as_bytes()))
 }
 
 /// A hash of a JSON value; objects hash the same whatever the order of their fields.
-pub fn json_hash(value: &Value) -> u64 {
+pub(crate) fn json_hash(value: &Value) -> u64 {
     let mut hasher = Sha256::new();
     hash_into(&mut hasher, value);
     first_u64(&hasher.finalize())
@@ -39,7 +39,7 @@ pub fn json_hash(value: &Value) -> u64 {
 
 /// The name of a trial: the experiment's name, cut so that the whole has at most 63 characters, and eight characters
 /// that follow from the experiment's UID and the trial's index.
-pub fn trial_name(experiment: &str, uid: &str, index: u32) -> String {
+pub(crate) fn trial_name(experiment: &str, uid: &str, index: u32) -> String {
     const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     let hash = Sha256::new().chain_update(uid.as_bytes()).chain_update([0]).chain_update(index.to_be_bytes());
     let mut number = first_u64(&hash.finalize());
@@ -53,12 +53,12 @@ pub fn trial_name(experiment: &str, uid: &str, index: u32) -> String {
 }
 
 /// The token with which a trial may send metrics: good for this trial and no other.
-pub fn push_token(key: &[u8], trial_uid: &str) -> String {
+pub(crate) fn push_token(key: &[u8], trial_uid: &str) -> String {
     hex::encode(mac(key, trial_uid.as_bytes()))
 }
 
 /// Whether two secrets are equal, in a time that does not tell where they differ.
-pub fn same_secret(left: &[u8], right: &[u8]) -> bool {
+pub(crate) fn same_secret(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len() && left.iter().zip(right).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::observe::KernelMetrics;
 
 /// A repeated event is written at most this often.
-pub const REPEAT_INTERVAL: Duration = Duration::from_secs(30);
+pub(crate) const REPEAT_INTERVAL: Duration = Duration::from_secs(30);
 const WAITING: usize = 4096;
 const REMEMBERED: usize = 8192;
 /// What the API takes in a message.
@@ -38,13 +38,13 @@ struct Said {
 
 /// Takes events in.
 #[derive(Clone)]
-pub struct EventRecorder {
+pub(crate) struct EventRecorder {
     queue: mpsc::Sender<Said>,
     metrics: KernelMetrics,
 }
 
 /// Writes what a recorder took in.
-pub struct EventWriter {
+pub(crate) struct EventWriter {
     queue: mpsc::Receiver<Said>,
     client: Client,
     written: HashMap<u64, Written>,
@@ -57,14 +57,14 @@ struct Written {
 }
 
 /// A recorder, and the writer that has to be run for it.
-pub fn recorder(client: Client, metrics: KernelMetrics) -> (EventRecorder, EventWriter) {
+pub(crate) fn recorder(client: Client, metrics: KernelMetrics) -> (EventRecorder, EventWriter) {
     let (sender, queue) = mpsc::channel(WAITING);
     (EventRecorder { queue: sender, metrics }, EventWriter { queue, client, written: HashMap::new() })
 }
 
 impl EventRecorder {
     /// Says something about an object. `by` is the component that says it.
-    pub fn record(&self, about: ObjectReference, warning: bool, reason: &str, message: &str, by: &str) {
+    pub(crate) fn record(&self, about: ObjectReference, warning: bool, reason: &str, message: &str, by: &str) {
         let said = Said {
             about,
             warning,
@@ -78,14 +78,14 @@ impl EventRecorder {
     }
 
     /// The same about an object of a known type.
-    pub fn tell<K: Resource<DynamicType = ()>>(&self, about: &K, warning: bool, reason: &str, message: &str) {
+    pub(crate) fn tell<K: Resource<DynamicType = ()>>(&self, about: &K, warning: bool, reason: &str, message: &str) {
         self.record(about.object_ref(&()), warning, reason, message, "purlin");
     }
 }
 
 impl EventWriter {
     /// Writes until `stop`, then what is still queued.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {
             let said = tokio::select! {
                 said = self.queue.recv() => said,

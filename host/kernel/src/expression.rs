@@ -13,7 +13,7 @@ const KEPT: usize = 1024;
 
 /// Why a condition has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConditionError {
+pub(crate) enum ConditionError {
     /// It does not parse.
     #[error("`{text}` is no CEL expression: {why}")]
     Syntax {
@@ -34,7 +34,7 @@ pub enum ConditionError {
 
 /// Compiled conditions.
 #[derive(Default)]
-pub struct Conditions {
+pub(crate) struct Conditions {
     compiled: Mutex<HashMap<String, Arc<Program>>>,
 }
 
@@ -43,7 +43,7 @@ impl Conditions {
     ///
     /// # Errors
     /// The text is no expression, or does not answer with true or false.
-    pub fn holds(&self, text: &str, object: &serde_json::Value) -> Result<bool, ConditionError> {
+    pub(crate) fn holds(&self, text: &str, object: &serde_json::Value) -> Result<bool, ConditionError> {
         let program = self.compile(text)?;
         let failed = |why: String| ConditionError::Evaluation { text: text.to_owned(), why };
         let mut context = Context::default();
@@ -60,7 +60,7 @@ impl Conditions {
     ///
     /// # Errors
     /// It is none.
-    pub fn check(&self, text: &str) -> Result<(), ConditionError> {
+    pub(crate) fn check(&self, text: &str) -> Result<(), ConditionError> {
         self.compile(text).map(|_| ())
     }
 

@@ -19,7 +19,7 @@ use crate::queue::{Lease, Verdict, WorkQueue};
 
 /// How a reconcile ended well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Until the next change.
     Settled,
     /// Look again after this long at the latest.
@@ -30,7 +30,7 @@ pub enum Outcome {
 
 /// Brings one object of one kind to where it should be.
 #[async_trait]
-pub trait Reconciler: Send + Sync + 'static {
+pub(crate) trait Reconciler: Send + Sync + 'static {
     /// What is queued.
     type Key: Clone + Eq + Hash + Display + Send + Sync + 'static;
     /// Why an attempt failed; it is made again after the key's backoff.
@@ -44,7 +44,7 @@ pub trait Reconciler: Send + Sync + 'static {
 }
 
 /// Starts the workers of a loop. They end when the queue shuts down; an attempt in progress is finished first.
-pub fn spawn<R: Reconciler>(
+pub(crate) fn spawn<R: Reconciler>(
     tasks: &mut JoinSet<()>,
     workers: usize,
     queue: &Arc<WorkQueue<R::Key>>,

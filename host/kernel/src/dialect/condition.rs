@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The condition's type.
-pub const SYNCED: &str = "PurlinSynced";
+pub(super) const SYNCED: &str = "PurlinSynced";
 
 /// The parent's conditions with the fault in, where that changes anything. None where the status has no conditions.
-pub fn with_fault(status: &Value, reason: &str, message: &str, now: Timestamp) -> Option<Value> {
+pub(super) fn with_fault(status: &Value, reason: &str, message: &str, now: Timestamp) -> Option<Value> {
     let conditions = status.get("conditions")?.as_array()?;
     let same = |condition: &Value| {
         condition["type"] == SYNCED && condition["reason"] == reason && condition["message"] == message
@@ -29,7 +29,7 @@ pub fn with_fault(status: &Value, reason: &str, message: &str, now: Timestamp) -
 }
 
 /// The parent's conditions without a fault, where there was one.
-pub fn without_fault(status: &Value) -> Option<Value> {
+pub(super) fn without_fault(status: &Value) -> Option<Value> {
     let conditions = status.get("conditions")?.as_array()?;
     let rest: Vec<_> = conditions.iter().filter(|condition| condition["type"] != SYNCED).cloned().collect();
     (rest.len() < conditions.len()).then_some(Value::Array(rest))

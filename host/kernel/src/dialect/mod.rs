@@ -33,7 +33,7 @@ const QUEUE: usize = 100_000;
 
 /// Starts dialects.
 #[derive(Clone)]
-pub struct DialectEngine {
+pub(crate) struct DialectEngine {
     /// To write with.
     pub client: Client,
     /// To read from.
@@ -47,7 +47,7 @@ pub struct DialectEngine {
 }
 
 /// A dialect that runs. It has to be stopped before its plugin is replaced.
-pub struct RunningDialect {
+pub(crate) struct RunningDialect {
     queue: Arc<WorkQueue<ParentKey>>,
     workers: JoinSet<()>,
     _subscriptions: Vec<Subscription>,
@@ -55,7 +55,7 @@ pub struct RunningDialect {
 
 impl RunningDialect {
     /// Ends the watches and waits for the passes in progress.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.queue.shut_down();
         while self.workers.join_next().await.is_some() {}
     }
@@ -66,7 +66,7 @@ impl DialectEngine {
     ///
     /// # Errors
     /// One of the kinds is not served.
-    pub async fn start(&self, name: &str, installed: &Installed) -> Result<RunningDialect, CacheError> {
+    pub(crate) async fn start(&self, name: &str, installed: &Installed) -> Result<RunningDialect, CacheError> {
         let manifest = &installed.manifest;
         let controller = format!("dialect/{name}");
         let queue = WorkQueue::new(QUEUE, Backoff::default(), self.metrics.queue(&controller));

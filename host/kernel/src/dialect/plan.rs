@@ -14,7 +14,7 @@ use crate::key::{Gvk, ObjectKey};
 
 /// A kind that a dialect may emit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Emittable {
+pub(super) struct Emittable {
     /// Whether its objects have a namespace.
     pub namespaced: bool,
     /// Whether the dialect owns the kind, and so may write its status.
@@ -23,7 +23,7 @@ pub struct Emittable {
 
 /// The parent of a sync.
 #[derive(Clone, Debug)]
-pub struct Parent<'a> {
+pub(super) struct Parent<'a> {
     /// Its kind.
     pub gvk: &'a Gvk,
     /// Its namespace and name.
@@ -33,11 +33,11 @@ pub struct Parent<'a> {
 }
 
 /// Names a child.
-pub type ChildKey = (Gvk, ObjectKey);
+pub(super) type ChildKey = (Gvk, ObjectKey);
 
 /// A child that should exist.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Desired {
+pub(super) struct Desired {
     /// What it is.
     pub key: ChildKey,
     /// The object to apply, complete with owner.
@@ -50,7 +50,7 @@ pub struct Desired {
 
 /// What a child was when it was last applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Applied {
+pub(super) struct Applied {
     /// Hash of what was applied.
     pub desired: u64,
     /// Hash of what the server made of it.
@@ -59,7 +59,7 @@ pub struct Applied {
 
 /// What has to be done.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub(super) struct Plan {
     /// Children to apply.
     pub apply: Vec<Desired>,
     /// Children whose status has to be written, with the status.
@@ -72,7 +72,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// A child is malformed, of a kind that the manifest does not name, or where its parent cannot own it.
-pub fn desired(
+pub(super) fn desired(
     parent: &Parent<'_>,
     children: Vec<Value>,
     kinds: &HashMap<Gvk, Emittable>,
@@ -135,7 +135,7 @@ fn one(parent: &Parent<'_>, mut child: Value, kinds: &HashMap<Gvk, Emittable>) -
 
 /// Compares what should be with what is. `applied` is what this process remembers; without it a child is applied
 /// again, which the server knows for no change.
-pub fn plan(
+pub(super) fn plan(
     desired: Vec<Desired>,
     observed: &BTreeMap<ChildKey, Arc<CachedObject>>,
     applied: &HashMap<ChildKey, Applied>,
@@ -166,7 +166,7 @@ pub fn plan(
 }
 
 /// Hash of the part of an object that an apply can change: without status and what the server counts.
-pub fn settled_hash(object: &Value) -> u64 {
+pub(super) fn settled_hash(object: &Value) -> u64 {
     let mut object = object.clone();
     if let Some(fields) = object.as_object_mut() {
         fields.remove("status");
@@ -186,7 +186,7 @@ pub fn settled_hash(object: &Value) -> u64 {
 }
 
 /// The merge patch that makes `from` into `to`, where they differ. A null in `to` is as if it were not there.
-pub fn status_patch(from: &Value, to: &Value) -> Option<Value> {
+pub(super) fn status_patch(from: &Value, to: &Value) -> Option<Value> {
     match (from, to) {
         (Value::Object(from), Value::Object(to)) => {
             let mut patch = serde_json::Map::new();

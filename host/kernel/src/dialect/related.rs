@@ -10,7 +10,7 @@ use crate::key::{Gvk, ObjectKey};
 
 /// A parent: its kind, and its namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ParentKey {
+pub(super) struct ParentKey {
     /// Its kind.
     pub gvk: Gvk,
     /// Its namespace and name.
@@ -33,14 +33,14 @@ enum Place {
 
 /// The selections of all parents.
 #[derive(Debug, Default)]
-pub struct RelatedIndex {
+pub(super) struct RelatedIndex {
     selections: HashMap<ParentKey, Vec<(Gvk, Selection)>>,
     places: HashMap<(Gvk, Place), BTreeSet<ParentKey>>,
 }
 
 impl RelatedIndex {
     /// Replaces a parent's selections.
-    pub fn set(&mut self, parent: &ParentKey, selections: Vec<(Gvk, Selection)>) {
+    pub(super) fn set(&mut self, parent: &ParentKey, selections: Vec<(Gvk, Selection)>) {
         if self.selections.get(parent) == Some(&selections) {
             return;
         }
@@ -57,7 +57,7 @@ impl RelatedIndex {
     }
 
     /// Forgets a parent.
-    pub fn remove(&mut self, parent: &ParentKey) {
+    pub(super) fn remove(&mut self, parent: &ParentKey) {
         for (gvk, selection) in self.selections.remove(parent).unwrap_or_default() {
             for place in places_of(&selection) {
                 let filed = (gvk.clone(), place);
@@ -72,7 +72,7 @@ impl RelatedIndex {
     }
 
     /// The parents that asked to see an object.
-    pub fn parents(&self, gvk: &Gvk, object: &CachedObject) -> BTreeSet<ParentKey> {
+    pub(super) fn parents(&self, gvk: &Gvk, object: &CachedObject) -> BTreeSet<ParentKey> {
         let labels = object.object().metadata.labels.iter().flatten();
         let places = [Place::Any, Place::Name(object.key().name.clone())]
             .into_iter()

@@ -31,7 +31,7 @@ use crate::stage::{LoadedPlugin, fault_reason};
 
 /// Why a pass over a parent failed.
 #[derive(Debug, thiserror::Error)]
-pub enum DialectError {
+pub(super) enum DialectError {
     /// A request failed.
     #[error("could not {doing} {object}")]
     Request {
@@ -52,7 +52,7 @@ pub enum DialectError {
 }
 
 /// What a dialect sees and may write.
-pub struct Watched {
+pub(super) struct Watched {
     /// Every kind of the manifest.
     pub kinds: HashMap<Gvk, Arc<Kind>>,
     /// Those that it may emit.
@@ -60,7 +60,7 @@ pub struct Watched {
 }
 
 /// Reconciles the parents of one dialect.
-pub struct DialectLoop {
+pub(super) struct DialectLoop {
     name: String,
     manager: String,
     finalizer: String,
@@ -82,7 +82,7 @@ struct Memory {
 
 impl DialectLoop {
     /// A loop that asks one plugin.
-    pub fn new(
+    pub(super) fn new(
         name: &str,
         client: Client,
         plugin: Arc<dyn LoadedPlugin>,

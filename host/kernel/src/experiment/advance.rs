@@ -32,13 +32,13 @@ use crate::stage::{fault_reason, sentence};
 
 /// After so many faults of the tuner in a row the experiment fails. With the queue's backoff that is about half an
 /// hour.
-pub const FAULTS_BORNE: u32 = 16;
+pub(super) const FAULTS_BORNE: u32 = 16;
 /// How often the output of running trials is read for early stopping.
 const OBSERVE_SECONDS: u32 = 5;
 
 /// Why a tuner gave no answer.
 #[derive(Debug)]
-pub enum TunerError {
+pub(super) enum TunerError {
     /// No plugin serves the algorithm.
     Missing,
     /// The call failed.
@@ -47,7 +47,7 @@ pub enum TunerError {
 
 /// What an experiment acts on.
 #[async_trait]
-pub trait World: Send + Sync {
+pub(super) trait World: Send + Sync {
     /// Why an operation failed.
     type Error: std::error::Error + Send + Sync + 'static;
 
@@ -68,7 +68,7 @@ pub trait World: Send + Sync {
 }
 
 /// One pass over an experiment.
-pub struct Pass<'a, W> {
+pub(super) struct Pass<'a, W> {
     /// What it acts on.
     pub world: &'a W,
     /// The experiment as observed.
@@ -88,7 +88,7 @@ impl<W: World> Pass<'_, W> {
     ///
     /// # Errors
     /// An operation on the world failed; another pass makes up for it.
-    pub async fn run(&self, mut trials: Vec<Arc<Trial>>) -> Result<Outcome, W::Error> {
+    pub(super) async fn run(&self, mut trials: Vec<Arc<Trial>>) -> Result<Outcome, W::Error> {
         match decide(self.experiment, &trials) {
             Step::Over { stop } => {
                 for name in stop {

@@ -16,7 +16,7 @@ use crate::api::{
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub(super) enum Step {
     /// It is over. Trials that still run are told to stop.
     Over {
         /// Their names.
@@ -39,7 +39,7 @@ pub enum Step {
 
 /// How an experiment ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ending {
+pub(super) struct Ending {
     /// Whether well.
     pub succeeded: bool,
     /// One word.
@@ -50,7 +50,7 @@ pub struct Ending {
 
 /// How an experiment stands, for its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(super) enum Standing {
     /// All goes as it should.
     Running,
     /// It runs, and has to wait for something.
@@ -69,7 +69,7 @@ pub enum Standing {
 }
 
 /// What to do next. `trials` are sorted by index.
-pub fn decide(experiment: &Experiment, trials: &[Arc<Trial>]) -> Step {
+pub(super) fn decide(experiment: &Experiment, trials: &[Arc<Trial>]) -> Step {
     let active = || trials.iter().filter(|trial| Phase::of(trial).is_active());
     if is_over(experiment, trials) {
         let stop = active().filter(|trial| !trial.spec.stop).map(|trial| trial.name_any()).collect();
@@ -120,7 +120,7 @@ fn ending(experiment: &Experiment, trials: &[Arc<Trial>]) -> Option<Ending> {
 }
 
 /// The end of a search whose algorithm has no more points.
-pub fn exhausted(total: usize) -> Ending {
+pub(super) fn exhausted(total: usize) -> Ending {
     Ending { succeeded: true, reason: "SearchExhausted", message: format!("no point is left after {total} trials") }
 }
 
@@ -150,7 +150,7 @@ fn is_over(experiment: &Experiment, trials: &[Arc<Trial>]) -> bool {
 }
 
 /// The status that says how an experiment stands.
-pub fn status(
+pub(super) fn status(
     experiment: &Experiment,
     trials: &[Arc<Trial>],
     standing: &Standing,

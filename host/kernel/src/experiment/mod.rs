@@ -37,7 +37,7 @@ const EXPECTED_FOR: Duration = Duration::from_secs(30);
 
 /// Why a pass over an experiment failed.
 #[derive(Debug, thiserror::Error)]
-pub enum ExperimentError {
+pub(crate) enum ExperimentError {
     /// The object is not an Experiment, or one of its trials not a Trial.
     #[error(transparent)]
     Read(#[from] ParseError),
@@ -63,7 +63,7 @@ pub enum ExperimentError {
 }
 
 /// Reconciles Experiments.
-pub struct ExperimentLoop {
+pub(crate) struct ExperimentLoop {
     client: Client,
     experiments: Arc<Kind>,
     trials: Arc<Kind>,
@@ -76,7 +76,7 @@ pub struct ExperimentLoop {
 
 impl ExperimentLoop {
     /// A loop over two watched kinds.
-    pub fn new(
+    pub(crate) fn new(
         client: Client,
         experiments: Arc<Kind>,
         trials: Arc<Kind>,

@@ -12,7 +12,7 @@ use crate::api::{
 
 /// How one trial stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(super) enum Phase {
     /// Created, and its object is not known to run.
     Pending,
     /// Its object is there and has not ended.
@@ -29,7 +29,7 @@ pub enum Phase {
 
 impl Phase {
     /// How a trial stands.
-    pub fn of(trial: &Trial) -> Phase {
+    pub(super) fn of(trial: &Trial) -> Phase {
         let Some(status) = &trial.status else { return Phase::Pending };
         let ended = [
             ("Failed", Phase::Failed),
@@ -43,13 +43,13 @@ impl Phase {
     }
 
     /// Whether it takes up a place.
-    pub fn is_active(self) -> bool {
+    pub(super) fn is_active(self) -> bool {
         matches!(self, Phase::Pending | Phase::Running)
     }
 }
 
 /// How many trials are in which state.
-pub fn count(trials: &[Arc<Trial>]) -> TrialCounts {
+pub(super) fn count(trials: &[Arc<Trial>]) -> TrialCounts {
     let mut counts = TrialCounts::default();
     for trial in trials {
         counts.total += 1;
@@ -66,7 +66,7 @@ pub fn count(trials: &[Arc<Trial>]) -> TrialCounts {
 }
 
 /// The reading that counts, by the objective's strategies.
-pub fn objective_value(objective: &Objective, metrics: &[ObservedMetric]) -> Option<f64> {
+pub(super) fn objective_value(objective: &Objective, metrics: &[ObservedMetric]) -> Option<f64> {
     let metric = metrics.iter().find(|metric| metric.name == objective.metric)?;
     let stated = objective.strategies.iter().find(|strategy| strategy.metric == objective.metric);
     let text = match (stated.map(|strategy| strategy.value), objective.direction) {
@@ -78,7 +78,7 @@ pub fn objective_value(objective: &Objective, metrics: &[ObservedMetric]) -> Opt
 }
 
 /// The best trial that ended with a measurement, and its value. Of equals the first.
-pub fn optimal(experiment: &Experiment, trials: &[Arc<Trial>]) -> Option<(OptimalTrial, f64)> {
+pub(super) fn optimal(experiment: &Experiment, trials: &[Arc<Trial>]) -> Option<(OptimalTrial, f64)> {
     let objective = &experiment.spec.objective;
     let better = |value: f64, than: f64| match objective.direction {
         Direction::Minimize => value < than,
@@ -99,7 +99,7 @@ pub fn optimal(experiment: &Experiment, trials: &[Arc<Trial>]) -> Option<(Optima
 }
 
 /// Whether a value is as good as the goal.
-pub fn reaches_goal(objective: &Objective, value: f64) -> bool {
+pub(super) fn reaches_goal(objective: &Objective, value: f64) -> bool {
     objective.goal.is_some_and(|goal| match objective.direction {
         Direction::Minimize => value <= goal,
         Direction::Maximize => value >= goal,

@@ -14,13 +14,13 @@ use crate::api::{Assignment, Parameter, TrialTemplate};
 use crate::stage::field_error;
 
 /// A template and the parameters that it may speak of.
-pub struct Template<'a> {
+pub(super) struct Template<'a> {
     template: &'a TrialTemplate,
     parameters: &'a [Parameter],
 }
 
 /// Which object is made.
-pub struct Target<'a> {
+pub(super) struct Target<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its namespace.
@@ -29,12 +29,12 @@ pub struct Target<'a> {
 
 impl<'a> Template<'a> {
     /// A template with an experiment's parameters.
-    pub fn new(template: &'a TrialTemplate, parameters: &'a [Parameter]) -> Self {
+    pub(super) fn new(template: &'a TrialTemplate, parameters: &'a [Parameter]) -> Self {
         Template { template, parameters }
     }
 
     /// Every placeholder that means nothing, and every parameter that is not used.
-    pub fn check(&self) -> Vec<FieldError> {
+    pub(super) fn check(&self) -> Vec<FieldError> {
         let assignments: Vec<_> = self
             .parameters
             .iter()
@@ -51,7 +51,7 @@ impl<'a> Template<'a> {
     ///
     /// # Errors
     /// A placeholder means nothing, or a parameter is not used.
-    pub fn render(
+    pub(super) fn render(
         &self,
         assignments: &[Assignment],
         target: &Target<'_>,

@@ -20,7 +20,7 @@ use crate::measure::LineParser;
 use crate::stage::field_error;
 
 /// Every field that keeps an experiment from being run.
-pub fn check(experiment: &Experiment, conditions: &Conditions) -> Vec<FieldError> {
+pub(super) fn check(experiment: &Experiment, conditions: &Conditions) -> Vec<FieldError> {
     let spec = &experiment.spec;
     let mut errors = Vec::new();
     if spec.objective.metric.trim().is_empty() {
@@ -62,7 +62,7 @@ pub fn check(experiment: &Experiment, conditions: &Conditions) -> Vec<FieldError
 }
 
 /// The search of an experiment so far. Parameters whose domain is wrong are left out; [`check`] names them.
-pub fn search(experiment: &Experiment, trials: &[Arc<Trial>], context: Context) -> Search {
+pub(super) fn search(experiment: &Experiment, trials: &[Arc<Trial>], context: Context) -> Search {
     let spec = &experiment.spec;
     let parameters = spec.parameters.iter().enumerate().filter_map(|(at, parameter)| {
         domain(at, parameter).ok().map(|domain| Parameter { name: parameter.name.clone(), domain })
@@ -87,7 +87,7 @@ pub fn search(experiment: &Experiment, trials: &[Arc<Trial>], context: Context) 
 }
 
 /// Settings as the contract has them.
-pub fn settings(settings: &[api::Setting]) -> Vec<Setting> {
+pub(super) fn settings(settings: &[api::Setting]) -> Vec<Setting> {
     settings.iter().map(|setting| Setting { name: setting.name.clone(), value: setting.value.clone() }).collect()
 }
 

@@ -11,7 +11,7 @@ pub use super::text::FilterError;
 
 /// A line longer than this is not read: no metric needs it, and a program that prints no line break must not fill
 /// memory.
-pub const LONGEST_LINE: usize = 64 * 1024;
+pub(super) const LONGEST_LINE: usize = 64 * 1024;
 
 /// Reads the metrics of one objective out of lines.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use crate::api::{self, Plugin};
 use crate::stage::SourceError;
 
 /// The digest to use without asking the registry: the one in the spec, or the one that was locked for this reference.
-pub fn locked_digest(plugin: &Plugin) -> Option<&str> {
+pub(super) fn locked_digest(plugin: &Plugin) -> Option<&str> {
     let status = plugin.status.as_ref();
     let locked = status.filter(|status| status.image.as_deref() == Some(&plugin.spec.image));
     plugin.spec.digest.as_deref().or_else(|| locked?.digest.as_deref())
@@ -19,7 +19,7 @@ pub fn locked_digest(plugin: &Plugin) -> Option<&str> {
 
 /// What a plugin asks for, split into what it has and what it has not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grants {
+pub(super) struct Grants {
     /// Asked for and granted.
     pub granted: Vec<String>,
     /// Asked for and not granted, each with the reason that the plugin gives.
@@ -27,7 +27,7 @@ pub struct Grants {
 }
 
 /// Compares what a manifest asks for with what a spec grants.
-pub fn grants(manifest: &Manifest, granted: &[String]) -> Grants {
+pub(super) fn grants(manifest: &Manifest, granted: &[String]) -> Grants {
     let mut grants = Grants::default();
     for request in &manifest.capabilities {
         let name = request.name.to_string();
@@ -44,7 +44,7 @@ pub fn grants(manifest: &Manifest, granted: &[String]) -> Grants {
 ///
 /// # Errors
 /// One of them does not exist.
-pub fn capabilities(granted: &[String]) -> Result<Vec<Capability>, SourceError> {
+pub(super) fn capabilities(granted: &[String]) -> Result<Vec<Capability>, SourceError> {
     let parse = |name: &String| {
         name.parse::<Capability>().map_err(|error| SourceError::Refused {
             reason: "UnknownCapability",
@@ -58,7 +58,7 @@ pub fn capabilities(granted: &[String]) -> Result<Vec<Capability>, SourceError> 
 ///
 /// # Errors
 /// A limit is no quantity.
-pub fn limits(spec: Option<&api::Limits>) -> Result<Limits, SourceError> {
+pub(super) fn limits(spec: Option<&api::Limits>) -> Result<Limits, SourceError> {
     let mut limits = Limits::default();
     let Some(spec) = spec else { return Ok(limits) };
     let wrong = |field: &str, text: &str| SourceError::Refused {

@@ -39,7 +39,7 @@ pub enum DefinitionError {
 ///
 /// # Errors
 /// One of them was refused, or is not served in time.
-pub async fn install(client: &Client, manager: &str, definitions: &[Value]) -> Result<(), DefinitionError> {
+pub(crate) async fn install(client: &Client, manager: &str, definitions: &[Value]) -> Result<(), DefinitionError> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let mut names = Vec::with_capacity(definitions.len());
     for definition in definitions {

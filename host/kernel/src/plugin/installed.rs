@@ -17,7 +17,7 @@ use crate::stage::{LoadedPlugin, Stages, fault_reason};
 
 /// A plugin that can be called.
 #[derive(Clone)]
-pub struct Installed {
+pub(crate) struct Installed {
     /// The Plugin's UID and generation: what it was loaded from.
     pub from: (String, Option<i64>),
     /// Its digest.
@@ -32,28 +32,28 @@ pub struct Installed {
 
 /// The plugins that are loaded, by the name of their resource.
 #[derive(Default)]
-pub struct InstalledPlugins {
+pub(crate) struct InstalledPlugins {
     plugins: RwLock<BTreeMap<String, Installed>>,
 }
 
 impl InstalledPlugins {
     /// The plugin of a name.
-    pub fn get(&self, name: &str) -> Option<Installed> {
+    pub(crate) fn get(&self, name: &str) -> Option<Installed> {
         self.plugins.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// Puts a plugin in the place of the one before.
-    pub fn put(&self, name: &str, plugin: Installed) {
+    pub(crate) fn put(&self, name: &str, plugin: Installed) {
         self.plugins.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), plugin);
     }
 
     /// Takes a plugin out.
-    pub fn remove(&self, name: &str) -> Option<Installed> {
+    pub(crate) fn remove(&self, name: &str) -> Option<Installed> {
         self.plugins.write().unwrap_or_else(PoisonError::into_inner).remove(name)
     }
 
     /// The other plugin that owns one of the kinds of a manifest, and the kind.
-    pub fn conflict(&self, name: &str, manifest: &Manifest) -> Option<(String, String)> {
+    pub(crate) fn conflict(&self, name: &str, manifest: &Manifest) -> Option<(String, String)> {
         let plugins = self.plugins.read().unwrap_or_else(PoisonError::into_inner);
         let mut others = plugins.iter().filter(|(other, _)| *other != name);
         others.find_map(|(other, installed)| {
@@ -86,7 +86,7 @@ impl StageResolver for InstalledPlugins {
 }
 
 /// A plugin whose calls are counted and timed.
-pub struct Measured {
+pub(super) struct Measured {
     name: String,
     plugin: Arc<dyn LoadedPlugin>,
     metrics: KernelMetrics,
@@ -94,7 +94,7 @@ pub struct Measured {
 
 impl Measured {
     /// Counts the calls of a plugin under its name.
-    pub fn new(name: &str, plugin: Arc<dyn LoadedPlugin>, metrics: KernelMetrics) -> Self {
+    pub(super) fn new(name: &str, plugin: Arc<dyn LoadedPlugin>, metrics: KernelMetrics) -> Self {
         Measured { name: name.to_owned(), plugin, metrics }
     }
 

@@ -29,8 +29,8 @@ use crate::observe::KernelMetrics;
 use crate::reconcile::{Outcome, Reconciler};
 use crate::stage::{LoadedPlugin, PluginSource, Pulled, SourceError};
 
-pub use definition::{DefinitionError, install};
-pub use installed::{Installed, InstalledPlugins};
+pub(crate) use definition::{DefinitionError, install};
+pub(crate) use installed::{Installed, InstalledPlugins};
 pub use sandboxed::SandboxedSource;
 
 use decide::{Grants, grants, locked_digest};
@@ -41,7 +41,7 @@ const TAG_CHECK: Duration = Duration::from_secs(600);
 
 /// Why a pass over a plugin failed.
 #[derive(Debug, thiserror::Error)]
-pub enum PluginError {
+pub(crate) enum PluginError {
     /// The object is not a Plugin.
     #[error(transparent)]
     Read(#[from] ParseError),
@@ -57,7 +57,7 @@ pub enum PluginError {
 }
 
 /// Reconciles Plugins.
-pub struct PluginLoop {
+pub(crate) struct PluginLoop {
     client: Client,
     plugins: Arc<Kind>,
     source: Arc<dyn PluginSource>,
@@ -83,7 +83,7 @@ struct Stop {
 
 impl PluginLoop {
     /// A loop over the watched kind.
-    pub fn new(
+    pub(crate) fn new(
         client: Client,
         plugins: Arc<Kind>,
         source: Arc<dyn PluginSource>,
@@ -106,7 +106,7 @@ impl PluginLoop {
     }
 
     /// Ends every dialect, for when the kernel stops.
-    pub async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         let running = std::mem::take(&mut *self.running.lock().await);
         for dialect in running.into_values() {
             dialect.stop().await;

@@ -12,7 +12,7 @@ use crate::measure::{Collected, Series};
 
 /// The trial's object, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Observed<'a> {
+pub(super) enum Observed<'a> {
     /// There is none.
     Absent,
     /// There is one, and it is the trial's.
@@ -23,7 +23,7 @@ pub enum Observed<'a> {
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub(super) enum Step {
     /// It ended; its object goes, or stays.
     Ended {
         /// Whether an object is there that has to go.
@@ -49,7 +49,7 @@ pub enum Step {
 
 /// How a trial ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ending {
+pub(super) struct Ending {
     /// The condition that becomes true.
     pub condition: &'static str,
     /// One word.
@@ -59,7 +59,7 @@ pub struct Ending {
 }
 
 /// What to do next.
-pub fn decide(trial: &Trial, object: Observed<'_>, conditions: &Conditions) -> Step {
+pub(super) fn decide(trial: &Trial, object: Observed<'_>, conditions: &Conditions) -> Step {
     let status = trial.status.as_ref();
     let reached = |condition| status.is_some_and(|status| is_true(&status.conditions, condition));
     if status.is_some_and(|status| status.completion_time.is_some()) {
@@ -91,7 +91,7 @@ pub fn decide(trial: &Trial, object: Observed<'_>, conditions: &Conditions) -> S
 }
 
 /// How a trial ends whose measurements were collected.
-pub fn measured(trial: &Trial, early: bool, collected: &Collected) -> Ending {
+pub(super) fn measured(trial: &Trial, early: bool, collected: &Collected) -> Ending {
     let metric = &trial.spec.objective.metric;
     match collected {
         _ if early => Ending {
@@ -132,7 +132,7 @@ fn why_failed(object: &Value) -> String {
 }
 
 /// The status of a trial whose object was made.
-pub fn running(trial: &Trial, now: Timestamp) -> TrialStatus {
+pub(super) fn running(trial: &Trial, now: Timestamp) -> TrialStatus {
     let mut status = trial.status.clone().unwrap_or_default();
     begin(&mut status, trial, now);
     set(&mut status, trial, now, "Running", true, "ObjectRunning", "the trial's object runs");
@@ -140,7 +140,7 @@ pub fn running(trial: &Trial, now: Timestamp) -> TrialStatus {
 }
 
 /// The status of a trial that ended.
-pub fn ended(trial: &Trial, ending: &Ending, now: Timestamp) -> TrialStatus {
+pub(super) fn ended(trial: &Trial, ending: &Ending, now: Timestamp) -> TrialStatus {
     let mut status = trial.status.clone().unwrap_or_default();
     begin(&mut status, trial, now);
     set(&mut status, trial, now, "Running", false, ending.reason, "the trial has ended");
@@ -152,7 +152,7 @@ pub fn ended(trial: &Trial, ending: &Ending, now: Timestamp) -> TrialStatus {
 }
 
 /// Puts a series into a status.
-pub fn with_series(mut status: TrialStatus, series: &Series) -> TrialStatus {
+pub(super) fn with_series(mut status: TrialStatus, series: &Series) -> TrialStatus {
     status.metrics = series.metrics();
     status.measurements = series.measurements();
     status

@@ -45,7 +45,7 @@ pub struct PushConfig {
 
 /// Why a pass over a trial failed.
 #[derive(Debug, thiserror::Error)]
-pub enum TrialError {
+pub(crate) enum TrialError {
     /// The object is not a Trial.
     #[error(transparent)]
     Read(#[from] ParseError),
@@ -75,7 +75,7 @@ pub enum TrialError {
 }
 
 /// Reconciles Trials.
-pub struct TrialLoop {
+pub(crate) struct TrialLoop {
     client: Client,
     cache: Cache,
     trials: Arc<Kind>,
@@ -90,7 +90,7 @@ pub struct TrialLoop {
 
 impl TrialLoop {
     /// A loop over the watched kind, whose queue is `queue`.
-    pub fn new(
+    pub(crate) fn new(
         client: Client,
         cache: Cache,
         trials: Arc<Kind>,

@@ -11,7 +11,7 @@ use crate::api::{MetricSource, TRIAL_LABEL, Trial};
 
 /// What a pushing program has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PushTarget {
+pub(super) struct PushTarget {
     /// Where to send metrics.
     pub url: String,
     /// With which token.
@@ -19,7 +19,7 @@ pub struct PushTarget {
 }
 
 /// The object of a trial: named like it, in its namespace, owned by it, with what the metrics need put in.
-pub fn build(trial: &Trial, push: Option<&PushTarget>) -> Value {
+pub(super) fn build(trial: &Trial, push: Option<&PushTarget>) -> Value {
     let mut object = trial.spec.object.clone();
     let name = trial.name_any();
     let metadata = entry(&mut object, "metadata");
