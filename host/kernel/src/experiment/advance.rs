@@ -304,3 +304,6 @@ impl<W: World> Pass<'_, W> {
 fn invalid(errors: &[FieldError]) -> Ending {
     Ending { succeeded: false, reason: "InvalidSpec", message: sentence(errors) }
 }
+
+#[cfg(test)]
+mod tests;
