@@ -17,7 +17,9 @@ pub struct Interfaces {
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
     /// A core module: it lacks the component layer.
-    #[error("this is a core WebAssembly module, not a component; make a component of it with `purlin plugin pack`")]
+    #[error(
+        "this is a core WebAssembly module, not a component; make a component of it with `purlin plugin pack`"
+    )]
     CoreModule,
     /// Not WebAssembly, or damaged.
     #[error("not a valid WebAssembly component: {0}")]

@@ -8,10 +8,25 @@
 //! CustomResourceDefinition.
 #![forbid(unsafe_code)]
 
+pub mod artifact;
+pub mod client;
 pub mod component;
+mod digest;
+mod files;
+pub mod layout;
+pub mod lock;
+pub mod loopback;
 pub mod manifest;
 mod manifest_file;
 mod pack;
+pub mod reference;
 
-pub use manifest::{Capability, CapabilityRequest, FieldError, KindRef, Manifest, ManifestError, OwnedKind, Stage};
+pub use artifact::{Artifact, ArtifactError};
+pub use client::{Client, ClientConfig, ClientError, Resolved};
+pub use digest::{Digest, NotADigest};
+pub use loopback::Loopback;
+pub use manifest::{
+    Capability, CapabilityRequest, FieldError, KindRef, Manifest, ManifestError, OwnedKind, Stage,
+};
 pub use pack::{PackError, mismatches, pack};
+pub use reference::{Reference, ReferenceError};

@@ -358,7 +358,11 @@ impl Manifest {
         for (index, request) in self.capabilities.iter().enumerate() {
             if request.reason.trim().is_empty() {
                 let field = format!("capabilities[{index}].reason");
-                found.add(field, "", "must say why the capability is needed; it is shown to whoever grants it");
+                found.add(
+                    field,
+                    "",
+                    "must say why the capability is needed; it is shown to whoever grants it",
+                );
             }
         }
         found.repeated("capabilities", self.capabilities.iter().map(|request| request.name.as_str()));

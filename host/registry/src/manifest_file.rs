@@ -24,10 +24,11 @@ impl Manifest {
 
 fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, ManifestError> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ManifestError::Read { path: name.clone(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ManifestError::Read { path: name.clone(), source })?;
     if text.len() > MAX_BYTES {
         return Err(ManifestError::TooLong(text.len()));
     }
-    serde_saphyr::from_str(&text).map_err(|error| ManifestError::Yaml { path: name, reason: error.to_string() })
+    serde_saphyr::from_str(&text)
+        .map_err(|error| ManifestError::Yaml { path: name, reason: error.to_string() })
 }

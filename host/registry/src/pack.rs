@@ -14,7 +14,9 @@ pub enum PackError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// The module could not be made a component.
-    #[error("cannot make a component of the module: {0}; build it for wasm32-unknown-unknown with wit-bindgen")]
+    #[error(
+        "cannot make a component of the module: {0}; build it for wasm32-unknown-unknown with wit-bindgen"
+    )]
     Encode(String),
     /// The input is not WebAssembly of a usable form.
     #[error("cannot read the input: {0}")]
@@ -82,7 +84,11 @@ pub fn mismatches(interfaces: &component::Interfaces, manifest: &Manifest) -> Ve
     for capability in Capability::ALL {
         let import = name(capability.interface());
         if interfaces.imports.contains(&import) && !manifest.requests(*capability) {
-            add("capabilities", "", format!("the component imports {import}, so `{capability}` must be listed"));
+            add(
+                "capabilities",
+                "",
+                format!("the component imports {import}, so `{capability}` must be listed"),
+            );
         }
     }
     found

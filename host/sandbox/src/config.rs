@@ -24,7 +24,7 @@ impl Default for Config {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Config {
             cache_dir: None,
-            max_instances: 256,
+            max_instances: 64,
             max_memory: 1 << 30,
             max_component: 64 << 20,
             crew: cores,
@@ -37,11 +37,11 @@ impl Default for Config {
 pub struct Limits {
     /// Linear memory, in bytes, over all memories of the instance.
     pub memory: usize,
-    /// Wall-clock time of a call, waiting for a free place included.
+    /// Wall-clock time of a call. It may wait as long again for a free place.
     pub deadline: Duration,
     /// Bytes of an answer, and of each message to the host.
     pub output: usize,
-    /// Calls at once. As many again may wait; more are refused with [`CallError::Busy`](crate::CallError::Busy).
+    /// Calls at once. Sixteen times as many may wait; more are refused with [`CallError::Busy`](crate::CallError::Busy).
     pub concurrency: usize,
 }
 

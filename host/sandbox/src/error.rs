@@ -41,7 +41,9 @@ pub enum LoadError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// Built for a version of the contract that this host does not serve.
-    #[error("the component imports or exports {interface}, of another version of the contract than its manifest's {wit}; build it again")]
+    #[error(
+        "the component imports or exports {interface}, of another version of the contract than its manifest's {wit}; build it again"
+    )]
     WrongVersion {
         /// The interface.
         interface: String,
@@ -49,7 +51,9 @@ pub enum LoadError {
         wit: String,
     },
     /// A capability that it imports was not granted.
-    #[error("the capability `{capability}` is needed and was not granted; add it to spec.grants (asked for because: {reason})")]
+    #[error(
+        "the capability `{capability}` is needed and was not granted; add it to spec.grants (asked for because: {reason})"
+    )]
     NotGranted {
         /// The capability.
         capability: Capability,
@@ -57,7 +61,9 @@ pub enum LoadError {
         reason: String,
     },
     /// It imports something that no capability gives.
-    #[error("the component imports {import}, which no capability gives; plugins have no files, network, clock or randomness")]
+    #[error(
+        "the component imports {import}, which no capability gives; plugins have no files, network, clock or randomness"
+    )]
     UnknownImport {
         /// The import's name.
         import: String,
@@ -118,7 +124,7 @@ pub enum CallError {
     #[error("the plugin's answer is malformed: {0}")]
     Malformed(String),
     /// Too many calls of this plugin are running and waiting.
-    #[error("the plugin is busy: {0} calls are running and as many waiting")]
+    #[error("the plugin is busy: {0} calls are running and too many are waiting")]
     Busy(usize),
     /// The plugin does not serve the stage that was asked.
     #[error("the plugin does not serve the stage `{0}`")]
@@ -159,7 +165,9 @@ fn describe(fault: &Fault) -> String {
             });
             fields.collect::<Vec<_>>().join("; ")
         }
-        Fault::Retry(retry) => format!("{} (again in {:?})", retry.reason, Duration::from_millis(retry.after_ms)),
+        Fault::Retry(retry) => {
+            format!("{} (again in {:?})", retry.reason, Duration::from_millis(retry.after_ms))
+        }
         Fault::Failed(text) => text.clone(),
     }
 }

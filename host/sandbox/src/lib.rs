@@ -6,12 +6,17 @@
 //! is one failed call with a [`CallError`] that can be shown to a person.
 #![deny(unsafe_code)]
 
+mod answer;
+mod cache;
 mod call;
 mod capability;
 mod config;
+mod crew;
+mod engine;
 mod error;
 mod load;
 mod metrics;
+mod native;
 mod plugin;
 pub mod v0_1;
 

@@ -1,14 +1,24 @@
-//! A loaded plugin: what callers hold and ask.
+//! A loaded plugin: what callers hold and ask. It is a thin front: admission, limits and verdicts are in `call`.
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use purlin_registry::Manifest;
 use serde_json::Value;
+use wasmtime::component::InstancePre;
 
+use crate::answer;
+use crate::call::{self, CallState, Gate, Invocation, Origin};
+use crate::capability::LogAllowance;
 use crate::config::Limits;
 use crate::error::CallError;
-use crate::v0_1::{Context, Event, FieldError, Search, Selector, Suggestion, SyncRequest};
+use crate::load::Host;
+use crate::metrics::Name;
+use crate::v0_1::invoke::{Algorithms, Related, Stop, Suggest, Sync, Validate};
+use crate::v0_1::{self, Context, Event, FieldError, Search, Selector, Suggestion, SyncRequest};
 
 /// Whom a call is about, for the plugin's log lines and for traces: `kubeflow.org/v1 TFJob default/mnist`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,27 +58,63 @@ pub struct SyncAnswer {
 
 /// A component that was loaded. Every call runs in a fresh instance; calls may be made from many tasks at once. A call
 /// whose future is dropped is stopped.
-pub struct Plugin {}
+pub struct Plugin {
+    core: Arc<Core>,
+}
+
+/// What running calls share with the plugin.
+pub(crate) struct Core {
+    pub(crate) name: Name,
+    pub(crate) digest: String,
+    pub(crate) manifest: Manifest,
+    pub(crate) limits: Limits,
+    pub(crate) config: String,
+    pub(crate) pre: InstancePre<CallState>,
+    pub(crate) exports: v0_1::Exports,
+    pub(crate) gate: Gate,
+    pub(crate) log: LogAllowance,
+    pub(crate) in_flight: Gauge,
+    pub(crate) memory: Gauge<u64, AtomicU64>,
+    pub(crate) host: Arc<Host>,
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let core = &self.core;
+        f.debug_struct("Plugin")
+            .field("name", &core.name)
+            .field("digest", &core.digest)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Plugin {
+    pub(crate) fn new(core: Arc<Core>) -> Plugin {
+        Plugin { core }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     /// `sha256:...` of the component.
     pub fn digest(&self) -> &str {
-        unimplemented!()
+        &self.core.digest
     }
 
     /// What the plugin says about itself.
     pub fn manifest(&self) -> &Manifest {
-        unimplemented!()
+        &self.core.manifest
     }
 
     /// What each call may use.
     pub fn limits(&self) -> Limits {
-        unimplemented!()
+        self.core.limits
     }
 
     /// The context for a request to this plugin, with its configuration.
     pub fn context(&self, now_ms: u64, seed: u64) -> Context {
-        unimplemented!("{now_ms} {seed}")
+        Context { now_ms, seed, config: self.core.config.clone() }
     }
 
     /// Dialects: which objects `sync` must see beside the parent (one object as JSON) and its children.
@@ -76,9 +122,9 @@ impl Plugin {
         &self,
         subject: &Subject,
         context: Context,
-        parent: impl Into<Arc<str>>,
+        parent: impl Into<String>,
     ) -> Result<Vec<Selector>, CallError> {
-        unimplemented!("{subject:?} {context:?} {}", parent.into())
+        self.run(subject, Related { context, parent: parent.into() }).await
     }
 
     /// Dialects: the desired state, from the observed state.
@@ -87,7 +133,7 @@ impl Plugin {
         subject: &Subject,
         request: impl Into<Arc<SyncRequest>>,
     ) -> Result<SyncAnswer, CallError> {
-        unimplemented!("{subject:?} {:?}", request.into())
+        answer::check(self.run(subject, Sync { request: request.into(), finalize: false }).await?).await
     }
 
     /// Dialects: the same while the parent is being deleted.
@@ -96,12 +142,12 @@ impl Plugin {
         subject: &Subject,
         request: impl Into<Arc<SyncRequest>>,
     ) -> Result<SyncAnswer, CallError> {
-        unimplemented!("{subject:?} {:?}", request.into())
+        answer::check(self.run(subject, Sync { request: request.into(), finalize: true }).await?).await
     }
 
     /// Tuners: names of the algorithms.
     pub async fn algorithms(&self) -> Result<Vec<String>, CallError> {
-        unimplemented!()
+        self.run(&Subject::none(), Algorithms).await
     }
 
     /// Tuners: all that keeps a search from being run.
@@ -110,7 +156,7 @@ impl Plugin {
         subject: &Subject,
         search: impl Into<Arc<Search>>,
     ) -> Result<Vec<FieldError>, CallError> {
-        unimplemented!("{subject:?} {:?}", search.into())
+        self.run(subject, Validate { search: search.into() }).await
     }
 
     /// Tuners: up to `count` new points.
@@ -120,7 +166,7 @@ impl Plugin {
         search: impl Into<Arc<Search>>,
         count: u32,
     ) -> Result<Vec<Suggestion>, CallError> {
-        unimplemented!("{subject:?} {:?} {count}", search.into())
+        self.run(subject, Suggest { search: search.into(), count }).await
     }
 
     /// Tuners: ids of running trials that are not worth finishing.
@@ -129,6 +175,10 @@ impl Plugin {
         subject: &Subject,
         search: impl Into<Arc<Search>>,
     ) -> Result<Vec<String>, CallError> {
-        unimplemented!("{subject:?} {:?}", search.into())
+        self.run(subject, Stop { search: search.into() }).await
+    }
+
+    async fn run<I: Invocation>(&self, subject: &Subject, invocation: I) -> Result<I::Answer, CallError> {
+        call::run(&self.core, Origin::outermost(subject), invocation).await
     }
 }
