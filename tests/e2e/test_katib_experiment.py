@@ -181,7 +181,8 @@ def test_failing_trials_end_the_experiment(kubectl, manifest):
         120,
     )
     found = kubectl.json("get", katib.EXPERIMENTS, "failing")
-    assert katib.conditions(found)["Failed"]["reason"] == "ExperimentMaxFailedTrialsReached"
+    failure = katib.conditions(found)["Failed"]
+    assert failure["reason"] == "ExperimentFailed" and "max failed trial count" in failure["message"]
     assert found["status"]["trialsFailed"] >= 2
 
 
