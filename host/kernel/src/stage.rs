@@ -64,6 +64,8 @@ pub trait LoadedPlugin: Send + Sync {
 pub struct Pulled {
     /// The digest that it was pulled by.
     pub digest: String,
+    /// The digest of the component itself.
+    pub component_digest: String,
     /// What it says about itself.
     pub manifest: Manifest,
     /// The component.

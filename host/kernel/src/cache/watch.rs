@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt, pin_mut};
 use kube::Client;
-use kube::core::DynamicObject;
+use kube::core::{DynamicObject, TypeMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 
@@ -82,7 +82,7 @@ fn apply(kind: &Kind, relist: &mut Relist, event: Event<DynamicObject>) -> (Vec<
         }
         Event::Apply(object) => (vec![put(kind, object)], false),
         Event::Delete(object) => {
-            let last = Arc::new(CachedObject::new(object));
+            let last = Arc::new(CachedObject::new(typed(kind, object)));
             let previous = kind.write(|store| store.remove(last.key()));
             (vec![ChangeEvent { object: last, previous, deleted: true }], false)
         }
@@ -90,9 +90,18 @@ fn apply(kind: &Kind, relist: &mut Relist, event: Event<DynamicObject>) -> (Vec<
 }
 
 fn put(kind: &Kind, object: DynamicObject) -> ChangeEvent {
-    let object = Arc::new(CachedObject::new(object));
+    let object = Arc::new(CachedObject::new(typed(kind, object)));
     let previous = kind.write(|store| store.insert(object.clone()));
     ChangeEvent { object, previous, deleted: false }
+}
+
+/// The items of a list do not always say what they are.
+fn typed(kind: &Kind, mut object: DynamicObject) -> DynamicObject {
+    object.types.get_or_insert_with(|| TypeMeta {
+        api_version: kind.resource.api_version.clone(),
+        kind: kind.resource.kind.clone(),
+    });
+    object
 }
 
 fn take(kind: &Kind, key: &ObjectKey) -> Option<ChangeEvent> {

@@ -26,12 +26,13 @@ use crate::api::{
     Assignment, EXPERIMENT_LABEL, Experiment, ExperimentStatus, INDEX_ANNOTATION, MetricSource, Trial, TrialSpec,
 };
 use crate::digest::trial_name;
+use crate::event::shorten;
 use crate::expression::Conditions;
 use crate::reconcile::Outcome;
 use crate::stage::{fault_reason, sentence};
 
-/// After so many faults of the tuner in a row the experiment fails. With the queue's backoff that is about half an
-/// hour.
+/// After so many faults of the tuner in a row the experiment fails. With the queue's backoff that is a quarter of an
+/// hour at least.
 pub(super) const FAULTS_BORNE: u32 = 16;
 /// How often the output of running trials is read for early stopping.
 const OBSERVE_SECONDS: u32 = 5;
@@ -147,12 +148,12 @@ impl<W: World> Pass<'_, W> {
             }
         }
         let first = self.experiment.status.as_ref().is_none_or(|status| status.start_time.is_none());
-        // Written before anything is done: the next pass sees that the spec was checked.
+        // Written before anything is done. The write comes back as a change, and with it the next pass.
         self.write(trials, &Standing::Running).await?;
         if first {
             self.world.tell(false, "ExperimentStarted", "The spec is accepted");
         }
-        Ok(Outcome::After(Duration::ZERO))
+        Ok(Outcome::Settled)
     }
 
     async fn end(&self, trials: &[Arc<Trial>], ending: Ending) -> Result<Outcome, W::Error> {
@@ -160,8 +161,8 @@ impl<W: World> Pass<'_, W> {
         let reason = if ending.succeeded { "ExperimentSucceeded" } else { "ExperimentFailed" };
         self.write(trials, &Standing::Ended(ending)).await?;
         self.world.tell(warning, reason, &message);
-        // The next pass, for which the experiment is over, stops what still runs.
-        Ok(Outcome::After(Duration::ZERO))
+        // The write comes back as a change; that pass, for which the experiment is over, stops what still runs.
+        Ok(Outcome::Settled)
     }
 
     /// What follows from a tuner that gave no answer.
@@ -261,7 +262,9 @@ impl<W: World> Pass<'_, W> {
         let object = template.render(&assignments, &Target { name: &name, namespace: &namespace })?;
         let mut labels = spec.trial_template.labels.clone();
         labels.extend(suggestion.labels.into_iter().map(|label| (label.name, label.value)));
-        labels.insert(EXPERIMENT_LABEL.to_owned(), experiment.name_any());
+        // A label is shorter than a name may be.
+        let label = shorten(&experiment.name_any(), 63).trim_end_matches(['-', '.']).to_owned();
+        labels.insert(EXPERIMENT_LABEL.to_owned(), label);
         let mut collector = spec.metrics_collector.clone();
         if spec.early_stopping.is_some() && collector.observe_seconds == 0 && collector.source == MetricSource::Stdout {
             collector.observe_seconds = OBSERVE_SECONDS;

@@ -35,6 +35,9 @@ use advance::{Pass, TunerError, World};
 /// A trial that was created and is still not in the cache after this long is no longer counted on.
 const EXPECTED_FOR: Duration = Duration::from_secs(30);
 
+/// How long the cache is given to catch up after a write that lost a race.
+const BEHIND: Duration = Duration::from_millis(50);
+
 /// Why a pass over an experiment failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExperimentError {
@@ -141,7 +144,13 @@ impl Reconciler for ExperimentLoop {
             now,
             attempt,
         };
-        pass.run(trials).await
+        match pass.run(trials).await {
+            // The cache was behind: what was decided on is no longer what is.
+            Err(ExperimentError::Write { source: KubeError::Api(status), .. }) if status.code == 409 => {
+                Ok(Outcome::After(BEHIND))
+            }
+            ended => ended,
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use purlin_registry::{Client, ClientError, Digest, Reference, Resolved};
+
 use async_trait::async_trait;
 use purlin_sandbox::v0_1::{Context, FieldError, Search, Selector, Suggestion, SyncRequest};
 use purlin_sandbox::{CallError, LoadError, LoadRequest, Sandbox, Subject, SyncAnswer};
@@ -13,30 +15,61 @@ use crate::stage::{LoadedPlugin, PluginSource, Pulled, SourceError};
 
 /// Pulls from OCI registries, loads into a sandbox.
 pub struct SandboxedSource {
+    registry: Client,
     sandbox: Sandbox,
 }
 
 impl SandboxedSource {
-    /// A source over a sandbox.
-    pub fn new(sandbox: Sandbox) -> Self {
-        SandboxedSource { sandbox }
+    /// A source over a registry client and a sandbox.
+    pub fn new(registry: Client, sandbox: Sandbox) -> Self {
+        SandboxedSource { registry, sandbox }
+    }
+}
+
+fn parse(image: &str) -> Result<Reference, SourceError> {
+    image.parse().map_err(|error: purlin_registry::ReferenceError| SourceError::Refused {
+        reason: "InvalidReference",
+        message: format!("spec.image: {error}"),
+    })
+}
+
+fn from_registry(error: ClientError) -> SourceError {
+    match error {
+        ClientError::Artifact { .. } => SourceError::Refused { reason: "InvalidArtifact", message: error.to_string() },
+        // What does not exist may be pushed, and who is not let in may be given credentials.
+        ClientError::NotFound(_)
+        | ClientError::Unauthorized(_)
+        | ClientError::Registry { .. }
+        | ClientError::Timeout { .. } => SourceError::Unavailable(error.to_string()),
     }
 }
 
 #[async_trait]
 impl PluginSource for SandboxedSource {
     async fn resolve(&self, image: &str) -> Result<String, SourceError> {
-        Err(SourceError::Unavailable(format!("no registry to resolve {image} in")))
+        let resolved = self.registry.resolve(&parse(image)?).await.map_err(from_registry)?;
+        Ok(resolved.digest().to_string())
     }
 
-    async fn pull(&self, image: &str, _digest: &str) -> Result<Pulled, SourceError> {
-        Err(SourceError::Unavailable(format!("no registry to pull {image} from")))
+    async fn pull(&self, image: &str, digest: &str) -> Result<Pulled, SourceError> {
+        let digest: Digest = digest.parse().map_err(|error: purlin_registry::NotADigest| SourceError::Refused {
+            reason: "InvalidDigest",
+            message: format!("spec.digest: {error}"),
+        })?;
+        let artifact =
+            self.registry.pull(&Resolved::assume(parse(image)?, digest)).await.map_err(from_registry)?;
+        Ok(Pulled {
+            digest: artifact.digest().to_string(),
+            component_digest: artifact.component_digest().to_string(),
+            manifest: artifact.manifest().clone(),
+            component: artifact.component().clone(),
+        })
     }
 
     async fn load(&self, pulled: &Pulled, spec: &PluginSpec) -> Result<Arc<dyn LoadedPlugin>, SourceError> {
         let request = LoadRequest {
             component: pulled.component.clone(),
-            digest: pulled.digest.clone(),
+            digest: pulled.component_digest.clone(),
             manifest: Some(pulled.manifest.clone()),
             grants: capabilities(&spec.grants)?,
             limits: limits(spec.limits.as_ref())?,

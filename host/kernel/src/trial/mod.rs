@@ -34,6 +34,9 @@ use object::{PushTarget, build};
 /// Attempts at reading an output before the trial ends without metrics.
 const COLLECT_ATTEMPTS: u32 = 6;
 
+/// How long the cache is given to catch up after a write that lost a race.
+const BEHIND: Duration = Duration::from_millis(50);
+
 /// Where programs push metrics to, and how they prove who they are.
 #[derive(Clone, Debug)]
 pub struct PushConfig {
@@ -250,6 +253,18 @@ impl Reconciler for TrialLoop {
     }
 
     async fn reconcile(&self, key: &ObjectKey, attempt: u32) -> Result<Outcome, TrialError> {
+        match self.pass(key, attempt).await {
+            // The cache was behind: what was decided on is no longer what is.
+            Err(TrialError::Request { source: KubeError::Api(status), .. }) if status.code == 409 => {
+                Ok(Outcome::After(BEHIND))
+            }
+            ended => ended,
+        }
+    }
+}
+
+impl TrialLoop {
+    async fn pass(&self, key: &ObjectKey, attempt: u32) -> Result<Outcome, TrialError> {
         self.trials.synced().await;
         let Some(cached) = self.trials.read(|store| store.get(key)) else { return Ok(Outcome::Settled) };
         if cached.is_deleting() {

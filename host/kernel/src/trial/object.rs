@@ -101,10 +101,7 @@ fn entry<'a>(fields: &'a mut Map<String, Value>, name: &str) -> &'a mut Map<Stri
     if !value.is_object() {
         *value = json!({});
     }
-    match value {
-        Value::Object(fields) => fields,
-        _ => unreachable!("made an object just above"),
-    }
+    value.as_object_mut().expect("it was made an object just above")
 }
 
 #[cfg(test)]

@@ -74,6 +74,7 @@ impl PluginSource for Native {
         match self.plugins.lock().expect("not poisoned").get(image) {
             Some((manifest, _)) => Ok(Pulled {
                 digest: digest.to_owned(),
+                component_digest: digest.to_owned(),
                 manifest: manifest.clone(),
                 component: bytes::Bytes::from(image.to_owned()),
             }),
