@@ -1,0 +1,78 @@
+//! Runs a Wasm command component inside the stage's process: arguments, environment, inherited output, and the volume
+//! mounts as the only folders that it can open. A trap is an exit with status 134, as an abort would be.
+
+use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::{Config, Engine, Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime_wasi::p2::bindings::Command;
+use wasmtime_wasi::{DirPerms, FilePerms, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::files::{Launch, Program};
+
+/// Memory that a command may use when the container sets no limit.
+const DEFAULT_MEMORY: usize = 1 << 30;
+
+struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    limits: StoreLimits,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Runs the command to its end and returns its exit status; an error is one that kept it from starting.
+pub(super) fn run(launch: &Launch) -> Result<u8, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("starting the Wasm runtime: {error}"))?;
+    runtime.block_on(run_command(launch))
+}
+
+async fn run_command(launch: &Launch) -> Result<u8, String> {
+    let Program::Wasm { module, args } = &launch.program else {
+        return Err("not a Wasm container".to_owned());
+    };
+    let engine = Engine::new(&Config::new()).map_err(|error| format!("starting the Wasm engine: {error:#}"))?;
+    let component = Component::from_file(&engine, module).map_err(|error| {
+        format!("compiling {}: {error:#}; the image must hold a wasi:cli/command component", module.display())
+    })?;
+    let mut linker = Linker::<State>::new(&engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(|error| format!("linking WASI: {error:#}"))?;
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.args(args).inherit_stdout().inherit_stderr();
+    for (name, value) in &launch.env {
+        wasi.env(name, value);
+    }
+    for bind in &launch.binds {
+        let (dirs, files) = if bind.read_only {
+            (DirPerms::READ, FilePerms::READ)
+        } else {
+            (DirPerms::all(), FilePerms::all())
+        };
+        wasi.preopened_dir(&bind.source, bind.target.to_string_lossy(), dirs, files)
+            .map_err(|error| format!("opening the volume at {}: {error:#}", bind.target.display()))?;
+    }
+    let memory = launch.limits.memory_bytes.map_or(DEFAULT_MEMORY, |bytes| bytes as usize);
+    let limits = StoreLimitsBuilder::new().memory_size(memory).build();
+    let mut store = Store::new(&engine, State { wasi: wasi.build(), table: ResourceTable::new(), limits });
+    store.limiter(|state| &mut state.limits);
+    let command = Command::instantiate_async(&mut store, &component, &linker)
+        .await
+        .map_err(|error| format!("instantiating: {error:#}"))?;
+    match command.wasi_cli_run().call_run(&mut store).await {
+        Ok(Ok(())) => Ok(0),
+        Ok(Err(())) => Ok(1),
+        Err(error) => match error.downcast_ref::<I32Exit>() {
+            Some(exit) => Ok(exit.0 as u8),
+            None => {
+                use std::io::Write;
+                let _ = writeln!(std::io::stderr(), "{error:?}");
+                Ok(134)
+            }
+        },
+    }
+}
