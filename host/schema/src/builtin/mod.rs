@@ -4,6 +4,7 @@
 //! found in the embedded table when an object first needs it, and then kept for the life of the process.
 
 pub mod defaults;
+pub mod validation;
 
 use std::collections::HashMap;
 use std::fmt;
