@@ -8,7 +8,13 @@ use crate::schema::{Rule, Schema};
 use crate::validate::{at, join};
 
 /// Checks the rules of a schema and of all below it.
-pub(crate) fn check(value: &Value, old: Option<&Value>, schema: &Schema, path: &str, errors: &mut Vec<FieldError>) {
+pub(crate) fn check(
+    value: &Value,
+    old: Option<&Value>,
+    schema: &Schema,
+    path: &str,
+    errors: &mut Vec<FieldError>,
+) {
     let node = schema.node();
     for rule in &node.rules {
         check_rule(rule, value, old, path, errors);

@@ -82,7 +82,12 @@ impl FieldError {
     }
 
     /// A value of one kind of error, shown with it.
-    pub fn of(kind: FieldErrorKind, path: impl Into<String>, value: &Value, detail: impl Into<String>) -> Self {
+    pub fn of(
+        kind: FieldErrorKind,
+        path: impl Into<String>,
+        value: &Value,
+        detail: impl Into<String>,
+    ) -> Self {
         Self { path: path.into(), kind, value: Some(shown(value)), detail: detail.into() }
     }
 
@@ -154,7 +159,10 @@ mod tests {
     #[test]
     fn texts_are_those_of_the_api_server() {
         let unsupported = FieldError::not_supported("spec.type", &json!("x"), &["b", "a"]);
-        assert_eq!(unsupported.to_string(), r#"spec.type: Unsupported value: "x": supported values: "a", "b""#);
+        assert_eq!(
+            unsupported.to_string(),
+            r#"spec.type: Unsupported value: "x": supported values: "a", "b""#
+        );
         assert_eq!(FieldError::required("spec.a", "").to_string(), "spec.a: Required value");
         let both = [FieldError::required("a", ""), FieldError::required("b", "c")];
         assert_eq!(aggregate(&both), "[a: Required value, b: Required value: c]");

@@ -16,7 +16,11 @@ const PREFIX: &str = "#/components/schemas/";
 /// The definition of a built-in kind and all that it refers to, by name, for `components.schemas`.
 ///
 /// `None` where there is no such kind.
-pub fn definitions(group: &str, version: &str, kind: &str) -> Option<(&'static str, BTreeMap<String, Value>)> {
+pub fn definitions(
+    group: &str,
+    version: &str,
+    kind: &str,
+) -> Option<(&'static str, BTreeMap<String, Value>)> {
     let root = builtin::definition_name(group, version, kind)?;
     let descriptions = described::schemas(root);
     let mut found = BTreeMap::new();
@@ -31,7 +35,8 @@ pub fn definitions(group: &str, version: &str, kind: &str) -> Option<(&'static s
         }
         publish(&mut schema, &mut wanted);
         if let Some((group, version, kind)) = builtin::kind_of(&name) {
-            schema["x-kubernetes-group-version-kind"] = json!([{"group": group, "version": version, "kind": kind}]);
+            schema["x-kubernetes-group-version-kind"] =
+                json!([{"group": group, "version": version, "kind": kind}]);
         }
         found.insert(name, schema);
     }
@@ -111,7 +116,10 @@ mod tests {
         let containers = &all["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
         assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
         assert!(containers["description"].as_str().unwrap().starts_with("List of containers"));
-        assert_eq!(containers["items"]["allOf"][0]["$ref"], "#/components/schemas/io.k8s.api.core.v1.Container");
+        assert_eq!(
+            containers["items"]["allOf"][0]["$ref"],
+            "#/components/schemas/io.k8s.api.core.v1.Container"
+        );
         assert!(all.contains_key("io.k8s.api.core.v1.Container"));
         assert_eq!(all[root]["x-kubernetes-group-version-kind"][0]["kind"], "Pod");
     }

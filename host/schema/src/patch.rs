@@ -72,7 +72,10 @@ mod tests {
 
     #[test]
     fn null_takes_a_field_out() {
-        assert_eq!(merge(json!({"a": 1, "b": {"c": 2}}), &json!({"a": null, "b": {"d": 3}})), json!({"b": {"c": 2, "d": 3}}));
+        assert_eq!(
+            merge(json!({"a": 1, "b": {"c": 2}}), &json!({"a": null, "b": {"d": 3}})),
+            json!({"b": {"c": 2, "d": 3}})
+        );
     }
 
     #[test]

@@ -13,7 +13,13 @@ pub fn prune(value: &mut Value, schema: &Schema) -> Vec<String> {
     dropped
 }
 
-fn prune_object(value: &mut Value, schema: &Schema, whole_object: bool, path: &str, dropped: &mut Vec<String>) {
+fn prune_object(
+    value: &mut Value,
+    schema: &Schema,
+    whole_object: bool,
+    path: &str,
+    dropped: &mut Vec<String>,
+) {
     let node = schema.node();
     match value {
         Value::Object(object) => {

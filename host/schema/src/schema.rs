@@ -282,7 +282,8 @@ fn parse(schema: &Value, path: &str) -> Result<Schema, SchemaError> {
     };
     if let Some(properties) = below("properties").and_then(Value::as_object) {
         for (name, value) in properties {
-            node.properties.insert(name.as_str().into(), parse(value, &join(path, &format!("properties[{name}]")))?);
+            node.properties
+                .insert(name.as_str().into(), parse(value, &join(path, &format!("properties[{name}]")))?);
         }
     }
     node.items = below("items").map(|value| parse(value, &join(path, "items"))).transpose()?;
@@ -331,8 +332,16 @@ fn bounds(schema: &Value, path: &str) -> Result<Option<Box<Bounds>>, SchemaError
         })?),
     };
     const KEYS: [&str; 10] = [
-        "minimum", "maximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "minProperties",
-        "maxProperties", "uniqueItems",
+        "minimum",
+        "maximum",
+        "multipleOf",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "minProperties",
+        "maxProperties",
+        "uniqueItems",
     ];
     if pattern.is_none() && KEYS.iter().all(|key| schema.get(*key).is_none()) {
         return Ok(None);
@@ -357,7 +366,10 @@ fn bounds(schema: &Value, path: &str) -> Result<Option<Box<Bounds>>, SchemaError
 fn junctors(schema: &Value, path: &str) -> Result<Option<Box<Junctors>>, SchemaError> {
     let list = |key: &str| -> Result<Vec<Schema>, SchemaError> {
         let values = schema.get(key).and_then(Value::as_array).into_iter().flatten();
-        values.enumerate().map(|(index, value)| parse(value, &join(path, &format!("{key}[{index}]")))).collect()
+        values
+            .enumerate()
+            .map(|(index, value)| parse(value, &join(path, &format!("{key}[{index}]"))))
+            .collect()
     };
     let found = Junctors {
         all_of: list("allOf")?,
@@ -365,6 +377,7 @@ fn junctors(schema: &Value, path: &str) -> Result<Option<Box<Junctors>>, SchemaE
         one_of: list("oneOf")?,
         not: schema.get("not").map(|value| parse(value, &join(path, "not"))).transpose()?,
     };
-    let empty = found.all_of.is_empty() && found.any_of.is_empty() && found.one_of.is_empty() && found.not.is_none();
+    let empty =
+        found.all_of.is_empty() && found.any_of.is_empty() && found.one_of.is_empty() && found.not.is_none();
     Ok((!empty).then(|| Box::new(found)))
 }

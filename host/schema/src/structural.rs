@@ -25,16 +25,22 @@ fn check(schema: &Value, path: &str, root: bool, errors: &mut Vec<FieldError>) {
     let flag = |name: &str| object.get(name).and_then(Value::as_bool).unwrap_or(false);
     let free = flag("x-kubernetes-int-or-string") || flag("x-kubernetes-preserve-unknown-fields");
     if kind.is_empty() && !free && !root {
-        errors.push(FieldError::required(join(path, "type"), "must not be empty for specified object fields"));
+        errors
+            .push(FieldError::required(join(path, "type"), "must not be empty for specified object fields"));
     }
     if object.contains_key("$ref") {
-        errors.push(FieldError::forbidden(join(path, "$ref"), "references are not allowed in structural schemas"));
+        errors.push(FieldError::forbidden(
+            join(path, "$ref"),
+            "references are not allowed in structural schemas",
+        ));
     }
     if kind == "array" && object.get("items").is_none_or(Value::is_null) {
         errors.push(FieldError::required(join(path, "items"), "must be specified"));
     }
-    let has_properties = object.get("properties").and_then(Value::as_object).is_some_and(|map| !map.is_empty());
-    let has_additional = object.get("additionalProperties").is_some_and(|value| !value.is_null() && *value != false);
+    let has_properties =
+        object.get("properties").and_then(Value::as_object).is_some_and(|map| !map.is_empty());
+    let has_additional =
+        object.get("additionalProperties").is_some_and(|value| !value.is_null() && *value != false);
     if has_properties && has_additional {
         errors.push(FieldError::forbidden(
             join(path, "additionalProperties"),
@@ -66,10 +72,13 @@ mod tests {
     fn fields_need_types_and_lists_items() {
         let schema = json!({"type": "object", "properties": {"a": {}, "b": {"type": "array"}}});
         let errors: Vec<String> = check_structural(&schema, "s").iter().map(ToString::to_string).collect();
-        assert_eq!(errors, [
-            "s.properties[a].type: Required value: must not be empty for specified object fields",
-            "s.properties[b].items: Required value: must be specified",
-        ]);
+        assert_eq!(
+            errors,
+            [
+                "s.properties[a].type: Required value: must not be empty for specified object fields",
+                "s.properties[b].items: Required value: must be specified",
+            ]
+        );
         assert!(check_structural(&json!({"type": "object"}), "s").is_empty());
     }
 }

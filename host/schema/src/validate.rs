@@ -27,7 +27,11 @@ fn check(value: &Value, schema: &Schema, path: &str, errors: &mut Vec<FieldError
         return;
     }
     if !node.allowed.is_empty() && !node.allowed.contains(value) {
-        let names: Vec<String> = node.allowed.iter().map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned)).collect();
+        let names: Vec<String> = node
+            .allowed
+            .iter()
+            .map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned))
+            .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         errors.push(FieldError::not_supported(at(path), value, &names));
     }
@@ -46,7 +50,7 @@ fn check(value: &Value, schema: &Schema, path: &str, errors: &mut Vec<FieldError
                 if let Some(field) = node.properties.get(name.as_str()) {
                     check(child, field, &join(path, name), errors);
                 } else if let Some(field) = &node.additional {
-                    check(child, field, &join_key(path, name), errors);
+                    check(child, field, &join(path, name), errors);
                 }
             }
         }
@@ -87,7 +91,7 @@ fn is_integer(value: &Value) -> bool {
 fn wrong_type(value: &Value, node: &Node, path: &str) -> FieldError {
     let wanted = if node.int_or_string { "integer,string" } else { node.kind.name() };
     let actual = type_of(value);
-    let detail = format!("{} in body must be of type {wanted}: \"{actual}\"", in_body(path));
+    let detail = format!("{} in body must be of type {wanted}: \"{actual}\"", path);
     let kind = if value.is_null() { FieldErrorKind::Invalid } else { FieldErrorKind::TypeInvalid };
     // The value itself may be large, so its type stands for it.
     FieldError { path: at(path).to_owned(), kind, value: Some(format!("\"{actual}\"")), detail }
@@ -106,7 +110,7 @@ fn type_of(value: &Value) -> &'static str {
 }
 
 fn check_bounds(value: &Value, bounds: &Bounds, path: &str, errors: &mut Vec<FieldError>) {
-    let body = in_body(path);
+    let body = path;
     let mut invalid = |detail: String| errors.push(FieldError::invalid(at(path), value, detail));
     match value {
         Value::Number(number) => {
@@ -157,10 +161,18 @@ fn check_bounds(value: &Value, bounds: &Bounds, path: &str, errors: &mut Vec<Fie
                 errors.push(too_many(path, count, most));
             }
             if let Some(least) = bounds.min_items.filter(|least| count < *least) {
-                errors.push(FieldError::invalid(at(path), &count.into(), format!("{body} in body should have at least {least} items")));
+                errors.push(FieldError::invalid(
+                    at(path),
+                    &count.into(),
+                    format!("{body} in body should have at least {least} items"),
+                ));
             }
             if bounds.unique_items && (1..items.len()).any(|index| items[..index].contains(&items[index])) {
-                errors.push(FieldError::invalid(at(path), value, format!("{body} in body shouldn't contain duplicates")));
+                errors.push(FieldError::invalid(
+                    at(path),
+                    value,
+                    format!("{body} in body shouldn't contain duplicates"),
+                ));
             }
         }
         Value::Object(object) => {
@@ -169,7 +181,11 @@ fn check_bounds(value: &Value, bounds: &Bounds, path: &str, errors: &mut Vec<Fie
                 errors.push(too_many(path, count, most));
             }
             if let Some(least) = bounds.min_properties.filter(|least| count < *least) {
-                errors.push(FieldError::invalid(at(path), &count.into(), format!("{body} in body should have at least {least} properties")));
+                errors.push(FieldError::invalid(
+                    at(path),
+                    &count.into(),
+                    format!("{body} in body should have at least {least} properties"),
+                ));
             }
         }
         Value::Null | Value::Bool(_) => {}
@@ -188,7 +204,9 @@ fn too_many(path: &str, count: u64, most: u64) -> FieldError {
 fn check_format(value: &Value, node: &Node, path: &str, errors: &mut Vec<FieldError>) {
     let Some(format) = node.format.as_deref() else { return };
     let fits = match (format, value) {
-        ("int32", Value::Number(number)) => number.as_i64().is_none_or(|number| i32::try_from(number).is_ok()),
+        ("int32", Value::Number(number)) => {
+            number.as_i64().is_none_or(|number| i32::try_from(number).is_ok())
+        }
         ("date-time", Value::String(text)) => text.parse::<jiff::Timestamp>().is_ok(),
         ("date", Value::String(text)) => text.parse::<jiff::civil::Date>().is_ok(),
         ("byte", Value::String(text)) => {
@@ -200,7 +218,7 @@ fn check_format(value: &Value, node: &Node, path: &str, errors: &mut Vec<FieldEr
         _ => true,
     };
     if !fits {
-        let detail = format!("{} in body must be of type {format}: {}", in_body(path), shown(value));
+        let detail = format!("{} in body must be of type {format}: {}", path, shown(value));
         errors.push(FieldError::invalid(at(path), value, detail));
     }
 }
@@ -237,14 +255,21 @@ fn check_junctors(value: &Value, junctors: &Junctors, path: &str, errors: &mut V
     for schema in &junctors.all_of {
         errors.extend(fits(schema));
     }
-    let body = in_body(path);
+    let body = path;
     let mut invalid = |detail: String| {
-        errors.push(FieldError { path: at(path).to_owned(), kind: FieldErrorKind::Invalid, value: Some(shown_short(value)), detail });
+        errors.push(FieldError {
+            path: at(path).to_owned(),
+            kind: FieldErrorKind::Invalid,
+            value: Some(shown_short(value)),
+            detail,
+        });
     };
     if !junctors.any_of.is_empty() && !junctors.any_of.iter().any(|schema| fits(schema).is_empty()) {
         invalid(format!("{body} in body must validate at least one schema (anyOf)"));
     }
-    if !junctors.one_of.is_empty() && junctors.one_of.iter().filter(|schema| fits(schema).is_empty()).count() != 1 {
+    if !junctors.one_of.is_empty()
+        && junctors.one_of.iter().filter(|schema| fits(schema).is_empty()).count() != 1
+    {
         invalid(format!("{body} in body must validate one and only one schema (oneOf)"));
     }
     if junctors.not.as_ref().is_some_and(|schema| fits(schema).is_empty()) {
@@ -261,17 +286,9 @@ pub(crate) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-fn join_key(path: &str, name: &str) -> String {
-    join(path, name)
-}
-
 /// The path of an error about the whole object.
 pub(crate) fn at(path: &str) -> &str {
     if path.is_empty() { "<nil>" } else { path }
-}
-
-fn in_body(path: &str) -> &str {
-    path
 }
 
 #[cfg(test)]
@@ -315,13 +332,13 @@ mod tests {
 
     #[test]
     fn required_and_duplicates() {
-        assert_eq!(errors(json!({"type": "object", "required": ["a"]}), json!({})), ["spec.a: Required value"]);
+        assert_eq!(
+            errors(json!({"type": "object", "required": ["a"]}), json!({})),
+            ["spec.a: Required value"]
+        );
         let list = json!({"type": "array", "items": {"type": "object", "properties": {"n": {"type": "string"}}},
             "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"]});
-        assert_eq!(
-            errors(list, json!([{"n": "a"}, {"n": "a"}])),
-            [r#"spec[1]: Duplicate value: {"n":"a"}"#]
-        );
+        assert_eq!(errors(list, json!([{"n": "a"}, {"n": "a"}])), [r#"spec[1]: Duplicate value: {"n":"a"}"#]);
     }
 
     #[test]
@@ -329,7 +346,10 @@ mod tests {
         let schema = json!({"type": "object", "properties": {"min": {"type": "integer"}, "max": {"type": "integer"}},
             "x-kubernetes-validations": [{"rule": "self.min <= self.max", "message": "min is at most max"}]});
         assert!(errors(schema.clone(), json!({"min": 1, "max": 2})).is_empty());
-        assert_eq!(errors(schema, json!({"min": 3, "max": 2})), [r#"spec: Invalid value: "object": min is at most max"#]);
+        assert_eq!(
+            errors(schema, json!({"min": 3, "max": 2})),
+            [r#"spec: Invalid value: "object": min is at most max"#]
+        );
     }
 
     proptest! {

@@ -34,7 +34,9 @@ impl PathElement {
         match kind {
             "f" => Ok(Self::Field(rest.into())),
             "k" => match serde_json::from_str(rest) {
-                Ok(Value::Object(keys)) => Ok(Self::Key(keys.into_iter().map(|(k, v)| (k.into(), v)).collect())),
+                Ok(Value::Object(keys)) => {
+                    Ok(Self::Key(keys.into_iter().map(|(k, v)| (k.into(), v)).collect()))
+                }
                 _ => Err(error()),
             },
             "v" => serde_json::from_str(rest).map(Self::Value).map_err(|_| error()),
@@ -48,7 +50,8 @@ impl PathElement {
         match self {
             Self::Field(name) => format!("f:{name}"),
             Self::Key(keys) => {
-                let keys: serde_json::Map<_, _> = keys.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
+                let keys: serde_json::Map<_, _> =
+                    keys.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
                 format!("k:{}", Value::Object(keys))
             }
             Self::Value(value) => format!("v:{value}"),
@@ -113,7 +116,9 @@ mod tests {
 
     #[test]
     fn each_form_reads_back() {
-        for text in ["f:spec", "f:a:b", r#"k:{"containerPort":80,"protocol":"TCP"}"#, r#"v:"x""#, "v:1", "i:3"] {
+        for text in
+            ["f:spec", "f:a:b", r#"k:{"containerPort":80,"protocol":"TCP"}"#, r#"v:"x""#, "v:1", "i:3"]
+        {
             assert_eq!(PathElement::parse(text).unwrap().print(), text);
         }
         let keys = PathElement::parse(r#"k:{"name":"a"}"#).unwrap();

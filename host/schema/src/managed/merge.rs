@@ -32,7 +32,12 @@ pub fn merge(live: &Value, applied: &Value, schema: Option<&Schema>) -> Value {
             }
             Some(ListType::Map(keys)) => {
                 let items = node.and_then(|node| node.items.as_ref());
-                Value::Array(merge_items(old, new, |item| item_key(item, keys, items), |old, new| merge(old, new, items)))
+                Value::Array(merge_items(
+                    old,
+                    new,
+                    |item| item_key(item, keys, items),
+                    |old, new| merge(old, new, items),
+                ))
             }
             Some(ListType::Atomic) | None => applied.clone(),
         },
@@ -47,8 +52,10 @@ fn merge_items(
     join: impl Fn(&Value, &Value) -> Value,
 ) -> Vec<Value> {
     let old_keys: Vec<PathElement> = old.iter().map(&key).collect();
-    let new_keys: BTreeMap<PathElement, usize> = new.iter().enumerate().map(|(at, item)| (key(item), at)).collect();
-    let positions: BTreeMap<&PathElement, usize> = old_keys.iter().enumerate().map(|(at, key)| (key, at)).collect();
+    let new_keys: BTreeMap<PathElement, usize> =
+        new.iter().enumerate().map(|(at, item)| (key(item), at)).collect();
+    let positions: BTreeMap<&PathElement, usize> =
+        old_keys.iter().enumerate().map(|(at, key)| (key, at)).collect();
     let mut merged = Vec::with_capacity(old.len() + new.len());
     let mut taken = 0;
     for item in new {
@@ -68,7 +75,11 @@ fn merge_items(
         taken = taken.max(at + 1);
     }
     merged.extend(
-        old.iter().zip(&old_keys).skip(taken).filter(|(_, key)| !new_keys.contains_key(key)).map(|(item, _)| item.clone()),
+        old.iter()
+            .zip(&old_keys)
+            .skip(taken)
+            .filter(|(_, key)| !new_keys.contains_key(key))
+            .map(|(item, _)| item.clone()),
     );
     merged
 }
@@ -99,7 +110,8 @@ pub(super) fn take_out(value: &mut Value, dropped: &FieldSet, owned: &FieldSet, 
                 let Some(child) = object.get_mut(&name) else { continue };
                 let was_filled = !is_empty(child);
                 take_out(child, below, owned_below, schema.and_then(|schema| schema.field(&name)));
-                let owned_itself = owned.entry(&element).is_some_and(|(member, below)| member || !below.is_empty());
+                let owned_itself =
+                    owned.entry(&element).is_some_and(|(member, below)| member || !below.is_empty());
                 if was_filled && is_empty(child) && !owned_itself {
                     object.remove(&name);
                 }

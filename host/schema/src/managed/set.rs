@@ -16,13 +16,13 @@ pub struct FieldSet {
 
 /// What two versions of an object differ in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Comparison {
+pub(super) struct Comparison {
     /// Fields that only the new one has.
-    pub added: FieldSet,
+    pub(super) added: FieldSet,
     /// Fields that both have, with other values.
-    pub modified: FieldSet,
+    pub(super) modified: FieldSet,
     /// Fields that only the old one has.
-    pub removed: FieldSet,
+    pub(super) removed: FieldSet,
 }
 
 impl FieldSet {
@@ -74,13 +74,16 @@ impl FieldSet {
             Container::Object(object) => {
                 for (name, value) in object {
                     let below = schema.and_then(|schema| schema.field(name));
-                    let named = schema.is_some_and(|schema| schema.node().properties.contains_key(name.as_str()));
+                    let named =
+                        schema.is_some_and(|schema| schema.node().properties.contains_key(name.as_str()));
                     let children = Self::of(value, below);
                     let leaf = Container::of(value, below.map(Schema::node)).is_leaf();
                     let empty = value.is_null() || value.as_object().is_some_and(Map::is_empty);
                     if leaf || empty || !named || !children.entries.is_empty() {
-                        set.entries
-                            .insert(PathElement::Field(name.as_str().into()), (leaf || empty || !named, children));
+                        set.entries.insert(
+                            PathElement::Field(name.as_str().into()),
+                            (leaf || empty || !named, children),
+                        );
                     }
                 }
             }
@@ -153,7 +156,9 @@ impl FieldSet {
         let mut set = Self::default();
         for (element, (member, children)) in &self.entries {
             let entry = match other.entries.get(element) {
-                Some((theirs, below)) => (keep(*member, *theirs), children.combine(below, keep, keep_unmatched)),
+                Some((theirs, below)) => {
+                    (keep(*member, *theirs), children.combine(below, keep, keep_unmatched))
+                }
                 None if keep_unmatched => (*member, children.clone()),
                 None => continue,
             };
@@ -217,7 +222,10 @@ impl<'a> Container<'a> {
                     Self::List(items.iter().map(|item| (PathElement::Value(item.clone()), item)).collect())
                 }
                 Some(ListType::Map(keys)) => Self::List(
-                    items.iter().map(|item| (item_key(item, keys, node.and_then(|node| node.items.as_ref())), item)).collect(),
+                    items
+                        .iter()
+                        .map(|item| (item_key(item, keys, node.and_then(|node| node.items.as_ref())), item))
+                        .collect(),
                 ),
                 Some(ListType::Atomic) | None => Self::Leaf,
             },
@@ -241,13 +249,13 @@ pub(super) fn item_key(item: &Value, keys: &[Box<str>], items: Option<&Schema>) 
 
 impl Comparison {
     /// Whether nothing differs.
-    pub fn is_same(&self) -> bool {
+    pub(super) fn is_same(&self) -> bool {
         self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
     }
 }
 
 /// Compares two versions of an object.
-pub fn compare(old: &Value, new: &Value, schema: Option<&Schema>) -> Comparison {
+pub(super) fn compare(old: &Value, new: &Value, schema: Option<&Schema>) -> Comparison {
     let mut comparison = Comparison::default();
     let node = schema.map(Schema::node);
     let pairs: Vec<(PathElement, Option<&Value>, Option<&Value>, Option<&Schema>)> =
@@ -284,7 +292,13 @@ pub fn compare(old: &Value, new: &Value, schema: Option<&Schema>) -> Comparison 
     comparison
 }
 
-fn compare_both(into: &mut Comparison, element: PathElement, old: &Value, new: &Value, schema: Option<&Schema>) {
+fn compare_both(
+    into: &mut Comparison,
+    element: PathElement,
+    old: &Value,
+    new: &Value,
+    schema: Option<&Schema>,
+) {
     if old == new {
         return;
     }

@@ -97,7 +97,9 @@ pub fn update(live: Option<&Value>, mut new: Value, writer: &Writer<'_>, schema:
     let old = live.unwrap_or(&null);
     let sent = new.pointer("/metadata/managedFields").and_then(Value::as_array);
     let cleared = live.is_some()
-        && sent.is_some_and(|sent| sent.is_empty() || sent.as_slice() == [Value::Object(serde_json::Map::new())]);
+        && sent.is_some_and(|sent| {
+            sent.is_empty() || sent.as_slice() == [Value::Object(serde_json::Map::new())]
+        });
     if cleared {
         entry::write(&mut new, Vec::new());
         return new;
@@ -162,7 +164,9 @@ pub fn apply(
     if live.is_some() && entries.is_empty() {
         adopt(&mut entries, old, writer, schema);
     }
-    let at = entries.iter().position(|entry| entry.is_of(writer.manager, true, writer.api_version, writer.subresource));
+    let at = entries
+        .iter()
+        .position(|entry| entry.is_of(writer.manager, true, writer.api_version, writer.subresource));
     let previous = at.map(|at| entries.remove(at));
     let mut fields = FieldSet::of(&config, schema);
     strip(&mut fields, writer);
@@ -192,7 +196,8 @@ pub fn apply(
         conflicts.sort_by(|a: &Conflict, b| a.owner.cmp(&b.owner));
         return Err(ApplyError::Conflicts(Conflicts(conflicts)));
     }
-    let unchanged = previous.as_ref().is_some_and(|previous| previous.fields == fields && comparison.is_same());
+    let unchanged =
+        previous.as_ref().is_some_and(|previous| previous.fields == fields && comparison.is_same());
     let time = match previous {
         Some(previous) if unchanged => previous.time,
         _ => Some(entry::stamp(writer.now)),

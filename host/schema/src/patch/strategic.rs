@@ -47,7 +47,8 @@ fn merge_object(
         Some(_) => return Err(PatchError::Malformed("the value of $patch must be a string".to_owned())),
     }
     if let Some(kept) = patch.get(RETAIN_KEYS) {
-        let kept = kept.as_array().ok_or_else(|| PatchError::Malformed("$retainKeys must be a list".to_owned()))?;
+        let kept =
+            kept.as_array().ok_or_else(|| PatchError::Malformed("$retainKeys must be a list".to_owned()))?;
         target.retain(|name, _| kept.iter().any(|kept| kept.as_str() == Some(name)));
     }
     for (name, change) in patch {
@@ -184,7 +185,8 @@ fn reorder(
     order: &Value,
     schema: Option<&Schema>,
 ) -> Result<(), PatchError> {
-    let order = order.as_array().ok_or_else(|| PatchError::Malformed(format!("{ORDER}{field} must be a list")))?;
+    let order =
+        order.as_array().ok_or_else(|| PatchError::Malformed(format!("{ORDER}{field} must be a list")))?;
     let Some(Value::Array(items)) = target.get_mut(field) else { return Ok(()) };
     let key = schema.and_then(|schema| schema.at_field().merge_key.as_deref());
     let same = |item: &Value, wanted: &Value| match key {
@@ -215,15 +217,22 @@ mod tests {
     use crate::builtin;
 
     fn pod(patch: Value) -> Value {
-        let live = json!({"spec": {"containers": [{"name": "a", "image": "one"}, {"name": "b", "image": "two"}]}});
+        let live =
+            json!({"spec": {"containers": [{"name": "a", "image": "one"}, {"name": "b", "image": "two"}]}});
         strategic(live, &patch, builtin::schema("", "v1", "Pod").as_ref()).unwrap()
     }
 
     #[test]
     fn containers_are_merged_by_name() {
-        let patched = pod(json!({"spec": {"containers": [{"name": "b", "image": "three"}, {"name": "c", "image": "four"}]}}));
-        let images: Vec<&str> =
-            patched["spec"]["containers"].as_array().unwrap().iter().map(|c| c["image"].as_str().unwrap()).collect();
+        let patched = pod(
+            json!({"spec": {"containers": [{"name": "b", "image": "three"}, {"name": "c", "image": "four"}]}}),
+        );
+        let images: Vec<&str> = patched["spec"]["containers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c["image"].as_str().unwrap())
+            .collect();
         assert_eq!(images, ["one", "three", "four"]);
     }
 
@@ -235,7 +244,8 @@ mod tests {
 
     #[test]
     fn a_list_is_replaced_by_directive() {
-        let patched = pod(json!({"spec": {"containers": [{"$patch": "replace"}, {"name": "z", "image": "i"}]}}));
+        let patched =
+            pod(json!({"spec": {"containers": [{"$patch": "replace"}, {"name": "z", "image": "i"}]}}));
         assert_eq!(patched["spec"]["containers"], json!([{"name": "z", "image": "i"}]));
     }
 
@@ -257,7 +267,8 @@ mod tests {
     #[test]
     fn an_item_without_its_key_is_refused() {
         let schema = builtin::schema("", "v1", "Pod");
-        let error = strategic(json!({}), &json!({"spec": {"containers": [{"image": "x"}]}}), schema.as_ref()).unwrap_err();
+        let error = strategic(json!({}), &json!({"spec": {"containers": [{"image": "x"}]}}), schema.as_ref())
+            .unwrap_err();
         assert!(error.to_string().contains("does not contain declared merge key: name"), "{error}");
     }
 }

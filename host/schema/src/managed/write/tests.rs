@@ -5,7 +5,13 @@ use super::*;
 use crate::builtin;
 
 fn writer(manager: &str) -> Writer<'_> {
-    Writer { manager, api_version: "v1", subresource: "", reset: &[], now: "2026-01-01T00:00:00Z".parse().unwrap() }
+    Writer {
+        manager,
+        api_version: "v1",
+        subresource: "",
+        reset: &[],
+        now: "2026-01-01T00:00:00Z".parse().unwrap(),
+    }
 }
 
 fn config_map(data: Value) -> Value {
@@ -17,7 +23,10 @@ fn managers(object: &Value) -> Vec<(String, String, Value)> {
     object["metadata"]["managedFields"]
         .as_array()
         .map(|entries| {
-            entries.iter().map(|e| (text(&e["manager"]), text(&e["operation"]), e["fieldsV1"].clone())).collect()
+            entries
+                .iter()
+                .map(|e| (text(&e["manager"]), text(&e["operation"]), e["fieldsV1"].clone()))
+                .collect()
         })
         .unwrap_or_default()
 }
@@ -42,17 +51,22 @@ fn an_apply_owns_what_it_names_without_what_holds_it() {
 #[test]
 fn what_is_no_longer_applied_goes() {
     let schema = schema();
-    let one = apply(None, &config_map(json!({"a": "1", "b": "2"})), false, &writer("me"), schema.as_ref()).unwrap();
-    let two = apply(Some(&one), &config_map(json!({"a": "1"})), false, &writer("me"), schema.as_ref()).unwrap();
+    let one =
+        apply(None, &config_map(json!({"a": "1", "b": "2"})), false, &writer("me"), schema.as_ref()).unwrap();
+    let two =
+        apply(Some(&one), &config_map(json!({"a": "1"})), false, &writer("me"), schema.as_ref()).unwrap();
     assert_eq!(two["data"], json!({"a": "1"}));
 }
 
 #[test]
 fn what_another_owns_too_stays() {
     let schema = schema();
-    let one = apply(None, &config_map(json!({"a": "1", "b": "2"})), false, &writer("me"), schema.as_ref()).unwrap();
-    let two = apply(Some(&one), &config_map(json!({"b": "2"})), false, &writer("you"), schema.as_ref()).unwrap();
-    let three = apply(Some(&two), &config_map(json!({"a": "1"})), false, &writer("me"), schema.as_ref()).unwrap();
+    let one =
+        apply(None, &config_map(json!({"a": "1", "b": "2"})), false, &writer("me"), schema.as_ref()).unwrap();
+    let two =
+        apply(Some(&one), &config_map(json!({"b": "2"})), false, &writer("you"), schema.as_ref()).unwrap();
+    let three =
+        apply(Some(&two), &config_map(json!({"a": "1"})), false, &writer("me"), schema.as_ref()).unwrap();
     assert_eq!(three["data"], json!({"a": "1", "b": "2"}));
 }
 
@@ -60,9 +74,11 @@ fn what_another_owns_too_stays() {
 fn a_change_to_anothers_field_is_a_conflict_until_forced() {
     let schema = schema();
     let one = apply(None, &config_map(json!({"a": "1"})), false, &writer("me"), schema.as_ref()).unwrap();
-    let error = apply(Some(&one), &config_map(json!({"a": "2"})), false, &writer("you"), schema.as_ref()).unwrap_err();
+    let error = apply(Some(&one), &config_map(json!({"a": "2"})), false, &writer("you"), schema.as_ref())
+        .unwrap_err();
     assert_eq!(error.to_string(), r#"Apply failed with 1 conflict: conflict with "me": .data.a"#);
-    let forced = apply(Some(&one), &config_map(json!({"a": "2"})), true, &writer("you"), schema.as_ref()).unwrap();
+    let forced =
+        apply(Some(&one), &config_map(json!({"a": "2"})), true, &writer("you"), schema.as_ref()).unwrap();
     assert_eq!(managers(&forced).len(), 1);
     assert_eq!(forced["data"]["a"], "2");
 }

@@ -1,5 +1,8 @@
 //! The kinds that every Kubernetes has: their schemas, from a table that a real API server's OpenAPI documents gave
-//! (`scripts/builtin-facts.py`), parsed at first use.
+//! (`scripts/builtin-facts.py`), parsed at first use; what the server fills in and what it refuses beyond types.
+
+pub mod defaults;
+pub mod validation;
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock};
@@ -8,7 +11,7 @@ use serde_json::Value;
 
 use crate::schema::{Node, Schema};
 
-static FACTS: &str = include_str!("builtin/facts.json");
+static FACTS: &str = include_str!("facts.json");
 
 /// One parsed definition a name; the text of each is kept until somebody asks for it.
 struct Table {
@@ -26,7 +29,11 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let written: Written = serde_json::from_str(FACTS).expect("the committed table is what the script wrote");
     Table {
         kinds: written.kinds,
-        definitions: written.definitions.into_iter().map(|(name, raw)| (name, (raw, OnceLock::new()))).collect(),
+        definitions: written
+            .definitions
+            .into_iter()
+            .map(|(name, raw)| (name, (raw, OnceLock::new())))
+            .collect(),
     }
 });
 
