@@ -192,9 +192,6 @@ impl FieldSet {
         self.entries.get(element).map(|(member, children)| (*member, children))
     }
 
-    pub(super) fn elements(&self) -> impl Iterator<Item = &PathElement> {
-        self.entries.keys()
-    }
 
     fn enter(&mut self, element: PathElement, member: bool, below: Self) {
         if member || !below.entries.is_empty() {
