@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::schema::{Node, Schema};
 
 /// What `scripts/builtin-facts.py` wrote.
-const FACTS: &str = include_str!("facts.json");
+const FACTS: &str = include_str!("builtin/facts.json");
 
 static DEFINITIONS: RwLock<Option<HashMap<Box<str>, &'static Node>>> = RwLock::new(None);
 static NOTHING: std::sync::LazyLock<Node> = std::sync::LazyLock::new(Node::default);
