@@ -15,28 +15,10 @@ GROUPS = [
     "api/v1", "apis/admissionregistration.k8s.io/v1", "apis/apiextensions.k8s.io/v1", "apis/apps/v1",
     "apis/authentication.k8s.io/v1", "apis/authorization.k8s.io/v1", "apis/autoscaling/v2", "apis/autoscaling/v1",
     "apis/batch/v1", "apis/coordination.k8s.io/v1", "apis/discovery.k8s.io/v1", "apis/events.k8s.io/v1",
-    "apis/networking.k8s.io/v1", "apis/policy/v1", "apis/rbac.authorization.k8s.io/v1", "apis/scheduling.k8s.io/v1",
+    "apis/networking.k8s.io/v1", "apis/node.k8s.io/v1",
+    "apis/policy/v1", "apis/apiregistration.k8s.io/v1", "apis/rbac.authorization.k8s.io/v1", "apis/scheduling.k8s.io/v1",
     "apis/storage.k8s.io/v1",
 ]
-KINDS = {
-    "": "Namespace Pod Service ConfigMap Secret ServiceAccount Event Node PersistentVolumeClaim PersistentVolume Endpoints "
-        "ReplicationController LimitRange ResourceQuota Binding PodTemplate",
-    "admissionregistration.k8s.io": "ValidatingWebhookConfiguration MutatingWebhookConfiguration",
-    "apiextensions.k8s.io": "CustomResourceDefinition",
-    "apps": "Deployment ReplicaSet StatefulSet DaemonSet ControllerRevision",
-    "authentication.k8s.io": "TokenReview TokenRequest SelfSubjectReview",
-    "authorization.k8s.io": "SubjectAccessReview SelfSubjectAccessReview LocalSubjectAccessReview SelfSubjectRulesReview",
-    "autoscaling": "HorizontalPodAutoscaler Scale",
-    "batch": "Job CronJob",
-    "coordination.k8s.io": "Lease",
-    "discovery.k8s.io": "EndpointSlice",
-    "events.k8s.io": "Event",
-    "networking.k8s.io": "Ingress IngressClass NetworkPolicy",
-    "policy": "PodDisruptionBudget Eviction",
-    "rbac.authorization.k8s.io": "Role RoleBinding ClusterRole ClusterRoleBinding",
-    "scheduling.k8s.io": "PriorityClass",
-    "storage.k8s.io": "StorageClass",
-}
 PREFIX = "#/components/schemas/"
 KEPT = {
     "type", "format", "required", "enum", "default", "nullable", "oneOf", "anyOf", "x-kubernetes-list-type",
@@ -81,7 +63,7 @@ def main():
     kinds, wanted = {}, set()
     for name, schema in published.items():
         gvks = schema.get("x-kubernetes-group-version-kind", [])
-        if len(gvks) == 1 and gvks[0]["kind"] in KINDS.get(gvks[0]["group"], "").split():
+        if len(gvks) == 1 and not gvks[0]["kind"].endswith("List"):
             gvk = gvks[0]
             kinds[f'{gvk["group"]}/{gvk["version"]}/{gvk["kind"]}'] = name
             wanted.add(name)
