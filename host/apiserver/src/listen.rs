@@ -61,7 +61,8 @@ pub(crate) async fn serve(
                 }
             },
         };
-        let (acceptor, core, router, watcher) = (acceptor.clone(), core.clone(), router.clone(), graceful.watcher());
+        let (acceptor, core, router, watcher) =
+            (acceptor.clone(), core.clone(), router.clone(), graceful.watcher());
         tokio::spawn(async move {
             if let Err(error) = connection(stream, acceptor, core, router, watcher).await {
                 tracing::debug!(%error, "a connection ended with an error");
@@ -92,12 +93,20 @@ async fn connection(
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(hyper_util::rt::TokioTimer::new()).max_buf_size(64 << 10);
-    builder.http2().timer(hyper_util::rt::TokioTimer::new()).max_concurrent_streams(250).max_send_buf_size(64 << 10);
+    builder
+        .http2()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .max_concurrent_streams(250)
+        .max_send_buf_size(64 << 10);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     watcher.watch(connection).await
 }
 
-async fn answer(core: &Core, router: Router, mut request: Request<Body>) -> Result<Response, std::convert::Infallible> {
+async fn answer(
+    core: &Core,
+    router: Router,
+    mut request: Request<Body>,
+) -> Result<Response, std::convert::Infallible> {
     if !public(request.uri().path()) {
         let token = request
             .headers()

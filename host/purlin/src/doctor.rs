@@ -52,8 +52,16 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<bool> {
     let mut checks = vec![data_directory(&args.data_dir, holder)];
     checks.extend(ports(args.port, running));
     checks.extend([
-        program("kubectl", "needed to talk to Purlin by hand", "install kubectl; see https://kubernetes.io/docs/tasks/tools"),
-        program("python3", "needed by images that are mapped to Python programs", "install Python 3.9 or newer"),
+        program(
+            "kubectl",
+            "needed to talk to Purlin by hand",
+            "install kubectl; see https://kubernetes.io/docs/tasks/tools",
+        ),
+        program(
+            "python3",
+            "needed by images that are mapped to Python programs",
+            "install Python 3.9 or newer",
+        ),
     ]);
     checks.extend(containers(&purlin_node::capabilities()));
     match args.output {
@@ -67,7 +75,8 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<bool> {
                         Verdict::Warning => "warning",
                         Verdict::Failed => "FAILED",
                     };
-                    let remedy = check.remedy.as_ref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
+                    let remedy =
+                        check.remedy.as_ref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
                     vec![sign.to_owned(), check.name.to_owned(), format!("{}{remedy}", check.detail)]
                 })
                 .collect();
@@ -80,7 +89,9 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<bool> {
 fn data_directory(path: &Path, holder: std::io::Result<Option<String>>) -> Check {
     const NAME: &str = "data directory";
     match holder {
-        Ok(Some(pid)) => Check::ok(NAME, format!("{} is in use by a running purlin, process {pid}", path.display())),
+        Ok(Some(pid)) => {
+            Check::ok(NAME, format!("{} is in use by a running purlin, process {pid}", path.display()))
+        }
         Ok(None) if path.exists() => Check::ok(NAME, format!("{} is free", path.display())),
         Ok(None) => Check::ok(NAME, format!("{} will be made", path.display())),
         Err(error) => Check::failed(
@@ -97,10 +108,14 @@ fn ports(first: u16, running: bool) -> Vec<Check> {
         .into_iter()
         .map(|(name, port)| match TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), port)) {
             Ok(_) => Check::ok(name, format!("port {port} is free")),
-            Err(error) if running => Check::ok(name, format!("port {port} is taken, by the running purlin or another ({error})")),
-            Err(error) => {
-                Check::failed(name, format!("port {port} cannot be used: {error}"), "choose others with --port")
+            Err(error) if running => {
+                Check::ok(name, format!("port {port} is taken, by the running purlin or another ({error})"))
             }
+            Err(error) => Check::failed(
+                name,
+                format!("port {port} cannot be used: {error}"),
+                "choose others with --port",
+            ),
         })
         .collect()
 }

@@ -55,8 +55,10 @@ where
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
     .install()?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     let outcome = runtime.block_on(command());
     runtime.shutdown_background();
     outcome.map(|()| ExitCode::SUCCESS)

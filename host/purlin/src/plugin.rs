@@ -30,8 +30,11 @@ pub(crate) enum Readiness {
 impl Readiness {
     /// From the `Ready` condition, as far as it is about the present spec.
     pub(crate) fn of(plugin: &Plugin) -> Self {
-        let conditions = plugin.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        let Some(ready) = conditions.iter().find(|condition| condition.type_ == "Ready") else { return Self::Pending };
+        let conditions =
+            plugin.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let Some(ready) = conditions.iter().find(|condition| condition.type_ == "Ready") else {
+            return Self::Pending;
+        };
         if ready.observed_generation.is_some_and(|seen| Some(seen) < plugin.metadata.generation) {
             return Self::Pending;
         }
@@ -58,11 +61,18 @@ pub(crate) async fn run(command: &PluginCommand) -> Result<()> {
 }
 
 fn pack(module: &Path, manifest: &Path, out: &Path) -> Result<()> {
-    let code = std::fs::read(module).with_context(|| format!("cannot read the module {}", module.display()))?;
+    let code =
+        std::fs::read(module).with_context(|| format!("cannot read the module {}", module.display()))?;
     let manifest = Manifest::from_yaml_file(manifest)?;
     let component = purlin_registry::pack(&code, &manifest)?;
     std::fs::write(out, &component).with_context(|| format!("cannot write {}", out.display()))?;
-    output::line(format!("{} {}: {} bytes in {}", manifest.name, manifest.version, component.len(), out.display()))?;
+    output::line(format!(
+        "{} {}: {} bytes in {}",
+        manifest.name,
+        manifest.version,
+        component.len(),
+        out.display()
+    ))?;
     Ok(())
 }
 
@@ -71,7 +81,9 @@ async fn push(file: &Path, reference: &str, form: Output) -> Result<()> {
     let artifact = read_component(file)?;
     let pushed = registry().push(&reference, &artifact).await?;
     match form {
-        Output::Json => output::json(&json!({"reference": reference.to_string(), "digest": pushed.digest().to_string()}))?,
+        Output::Json => {
+            output::json(&json!({"reference": reference.to_string(), "digest": pushed.digest().to_string()}))?
+        }
         Output::Text => output::line(format!("pushed {reference}@{}", pushed.digest()))?,
     }
     Ok(())
@@ -84,7 +96,9 @@ async fn pull(reference: &str, out: &Path, form: Output) -> Result<()> {
         Output::Json => output::json(&json!({
             "reference": reference.to_string(), "digest": artifact.digest().to_string(), "file": out,
         }))?,
-        Output::Text => output::line(format!("pulled {reference}@{} into {}", artifact.digest(), out.display()))?,
+        Output::Text => {
+            output::line(format!("pulled {reference}@{} into {}", artifact.digest(), out.display()))?
+        }
     }
     Ok(())
 }
@@ -121,7 +135,11 @@ async fn inspect(plugin: &str, form: Output) -> Result<()> {
     for (name, value) in rows {
         output::line(format!("{:<13} {value}", format!("{name}:")))?;
     }
-    let wants = manifest.capabilities.iter().map(|request| format!("{} ({})", request.name, request.reason)).collect();
+    let wants = manifest
+        .capabilities
+        .iter()
+        .map(|request| format!("{} ({})", request.name, request.reason))
+        .collect();
     output::line(format!("{:<13} {}", "Asks for:", listed(wants)))?;
     Ok(())
 }
@@ -205,12 +223,19 @@ async fn install(
 async fn settled(api: Api<Plugin>, name: &str, applied: Plugin, wait: Duration) -> Result<Readiness> {
     let generation = applied.metadata.generation;
     let condition = (move |plugin: Option<&Plugin>| {
-        plugin.is_some_and(|plugin| plugin.metadata.generation >= generation && Readiness::of(plugin) != Readiness::Pending)
+        plugin.is_some_and(|plugin| {
+            plugin.metadata.generation >= generation && Readiness::of(plugin) != Readiness::Pending
+        })
     })
     .and(|_: Option<&Plugin>| true);
     let found = tokio::time::timeout(wait, await_condition(api, name, condition))
         .await
-        .with_context(|| format!("the plugin {name} was not ready in {} s; see `kubectl describe plugin {name}`", wait.as_secs()))?
+        .with_context(|| {
+            format!(
+                "the plugin {name} was not ready in {} s; see `kubectl describe plugin {name}`",
+                wait.as_secs()
+            )
+        })?
         .with_context(|| format!("cannot watch the plugin {name}"))?;
     Ok(found.map_or(Readiness::Pending, |plugin| Readiness::of(&plugin)))
 }
@@ -228,8 +253,10 @@ async fn fetch(reference: &str) -> Result<(Reference, Artifact)> {
 }
 
 fn read_component(file: &Path) -> Result<Artifact> {
-    let component = std::fs::read(file).with_context(|| format!("cannot read the component {}", file.display()))?;
-    Artifact::from_component(Bytes::from(component)).with_context(|| format!("{} is no plugin", file.display()))
+    let component =
+        std::fs::read(file).with_context(|| format!("cannot read the component {}", file.display()))?;
+    Artifact::from_component(Bytes::from(component))
+        .with_context(|| format!("{} is no plugin", file.display()))
 }
 
 async fn connect(cluster: &ClusterArgs) -> Result<Client> {
@@ -242,7 +269,8 @@ async fn connect(cluster: &ClusterArgs) -> Result<Client> {
     };
     let config = match file {
         Some(file) => {
-            let read = Kubeconfig::read_from(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let read =
+                Kubeconfig::read_from(&file).with_context(|| format!("cannot read {}", file.display()))?;
             kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?
         }
         None => kube::Config::infer().await.context("no cluster: start `purlin up`, or give --kubeconfig")?,

@@ -1,9 +1,9 @@
 //! `purlin up`: the whole platform in this process. Takes the data directory and the ports, starts each part, installs
 //! the first-party plugins, says when it is ready, and stops everything in order.
 
-pub(crate) mod data_dir;
 mod adapters;
 mod bundle;
+pub(crate) mod data_dir;
 mod install;
 mod ports;
 mod reporter;
@@ -131,7 +131,8 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
             return Ok(());
         }
         let installed = install::install(&client, first_party).await?;
-        install::wait_ready(&client, &installed, PLUGINS_PATIENCE, |name, state| reporter.plugin(name, state)).await
+        install::wait_ready(&client, &installed, PLUGINS_PATIENCE, |name, state| reporter.plugin(name, state))
+            .await
     };
     let outcome = tokio::select! {
         installed = install => installed,
@@ -157,11 +158,17 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
 
 /// This binary again, under its hidden subcommand.
 fn shim_command() -> Result<Vec<std::ffi::OsString>> {
-    let program = std::env::current_exe().context("cannot find this program's own file, which supervises containers")?;
+    let program = std::env::current_exe()
+        .context("cannot find this program's own file, which supervises containers")?;
     Ok(vec![program.into_os_string(), "shim".into()])
 }
 
-fn spawn_api(parts: &mut Parts, api: &ApiServer, listener: tokio::net::TcpListener, stop: &CancellationToken) {
+fn spawn_api(
+    parts: &mut Parts,
+    api: &ApiServer,
+    listener: tokio::net::TcpListener,
+    stop: &CancellationToken,
+) {
     let (api, stop) = (api.clone(), stop.clone());
     parts.spawn(async move { ("Kubernetes API", api.serve(listener, stop).await.map_err(Into::into)) });
 }
@@ -175,7 +182,9 @@ fn spawn_node(parts: &mut Parts, node: &Arc<Node>, client: &kube::Client, stop: 
         ("scheduler", Ok(()))
     });
     let (jobs, token) = (client.clone(), stop.clone());
-    parts.spawn(async move { ("Job controller", purlin_node::job::run(jobs, token).await.map_err(Into::into)) });
+    parts.spawn(
+        async move { ("Job controller", purlin_node::job::run(jobs, token).await.map_err(Into::into)) },
+    );
 }
 
 fn spawn_http(
@@ -192,7 +201,10 @@ fn spawn_http(
     });
 }
 
-async fn interrupted(interrupt: &mut tokio::signal::unix::Signal, terminate: &mut tokio::signal::unix::Signal) {
+async fn interrupted(
+    interrupt: &mut tokio::signal::unix::Signal,
+    terminate: &mut tokio::signal::unix::Signal,
+) {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

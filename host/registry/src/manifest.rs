@@ -49,6 +49,10 @@ pub struct Manifest {
     /// Dialects: the kinds that `related` may select.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub related: Vec<KindRef>,
+    /// Dialects: namespaces that users of the owned kinds take for granted. Made when the plugin is installed where they
+    /// are missing, and never deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
     /// What the plugin asks to be granted. `log` is granted to all and not listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<CapabilityRequest>,

@@ -34,6 +34,9 @@ pub const KATIB: &str = "kubeflow.org/v1beta1";
 pub const GENERIC: &str = "purlin.dev/v1alpha1";
 /// The label by which Katib's clients find an Experiment's Trials.
 const EXPERIMENT_LABEL: &str = "katib.kubeflow.org/experiment";
+
+/// The trial that a Pod belongs to.
+const TRIAL_LABEL: &str = "katib.kubeflow.org/trial";
 /// The label by which the kernel marks an Experiment's Trials.
 const GENERIC_EXPERIMENT_LABEL: &str = "purlin.dev/experiment";
 

@@ -4,6 +4,8 @@
 use purlin_sdk::serde_json::Value;
 use purlin_sdk::{Fault, Object as _, Selector, fault};
 
+use crate::{EXPERIMENT_LABEL, TRIAL_LABEL};
+
 /// The path of the template in an Experiment.
 const PATH: [&str; 3] = ["spec", "trialTemplate", "configMap"];
 
@@ -57,5 +59,25 @@ pub fn object(experiment: &Value, related: &[Value]) -> Result<Value, Fault> {
         Err(error) => {
             Err(invalid(format!("this entry of ConfigMap {namespace}/{name} is not YAML: {error}")))
         }
+    }
+}
+
+/// Labels the Pods of a trial's object as Katib's users and its SDK select them: by experiment and by trial. A Pod template
+/// is known by its shape, an object `template` with `spec.containers`, because the object may be of any kind.
+pub(crate) fn label_pods(object: &mut Value, experiment: &str) {
+    match object {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let fits = |path: &[&str]| field.at(path).is_none_or(|value| value.is_object() || value.is_null());
+                let is_template = field.at(&["spec", "containers"]).is_some_and(Value::is_array);
+                if name == "template" && is_template && fits(&["metadata"]) && fits(&["metadata", "labels"]) {
+                    field["metadata"]["labels"][EXPERIMENT_LABEL] = experiment.into();
+                    field["metadata"]["labels"][TRIAL_LABEL] = "${trialSpec.Name}".into();
+                }
+                label_pods(field, experiment);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| label_pods(item, experiment)),
+        _ => {}
     }
 }

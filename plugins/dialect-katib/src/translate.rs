@@ -4,6 +4,7 @@
 use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{Fault, Object as _, fault};
 
+use crate::template::label_pods;
 use crate::{EXPERIMENT_LABEL, GENERIC, gjson};
 
 /// The generic Experiment.
@@ -97,7 +98,8 @@ fn parameter(katib: &Value) -> Value {
     parameter.into()
 }
 
-fn template(experiment: &Value, object: Value) -> Result<Value, Fault> {
+fn template(experiment: &Value, mut object: Value) -> Result<Value, Fault> {
+    label_pods(&mut object, experiment.name());
     let path = |field| ["spec", "trialTemplate", field];
     let parameters: Vec<Value> = experiment
         .items(&path("trialParameters"))

@@ -56,7 +56,10 @@ pub(crate) fn of(experiment: &Value, request: &SyncRequest, trial: &Value) -> Va
     set("parameterAssignments", Some(assignments(trial)));
     set("runSpec", trial.at(&["spec", "object"]).cloned());
     set("retainRun", template("retain").filter(|retain| retain == true));
-    set("metricsCollector", Some(spec("metricsCollectorSpec")));
+    // Where a Trial names the StdOut collector, Katib's SDK reads logs from the container that upstream's webhook adds.
+    // There is none here: the program's own container has the lines.
+    let collector = spec("metricsCollectorSpec");
+    set("metricsCollector", Some(collector).filter(|spec| spec.text(&["collector", "kind"]) != "StdOut"));
     set("primaryPodLabels", template("primaryPodLabels"));
     set("primaryContainerName", template("primaryContainerName"));
     set("successCondition", template("successCondition"));

@@ -108,7 +108,12 @@ impl Engine {
 }
 
 /// Takes from the old object what this path may not change: the status, or everything but the status.
-fn keep_other_half(resource: &Resource, old: &Value, new: &mut Value, intent: &Intent) -> Result<(), ApiError> {
+fn keep_other_half(
+    resource: &Resource,
+    old: &Value,
+    new: &mut Value,
+    intent: &Intent,
+) -> Result<(), ApiError> {
     let set = |object: &mut Value, field: &str, value: Option<&Value>| {
         if let Some(fields) = object.as_object_mut() {
             match value {
@@ -128,8 +133,11 @@ fn keep_other_half(resource: &Resource, old: &Value, new: &mut Value, intent: &I
             let mut kept = old.clone();
             set(&mut kept, "status", new.get("status"));
             let fields = metadata(&mut kept)?;
-            let carried: &[&str] =
-                if resource.custom.is_some() { &["managedFields"] } else { &["managedFields", "labels", "annotations"] };
+            let carried: &[&str] = if resource.custom.is_some() {
+                &["managedFields"]
+            } else {
+                &["managedFields", "labels", "annotations"]
+            };
             for field in carried {
                 match new["metadata"].get(*field) {
                     Some(value) => fields.insert((*field).to_owned(), value.clone()),

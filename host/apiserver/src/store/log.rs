@@ -18,7 +18,9 @@ const SCHEMA_VERSION: i64 = 1;
 /// Why the log cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogError {
-    #[error("{doing} {path}: {source}; check that the disk has space and that no other program uses the file")]
+    #[error(
+        "{doing} {path}: {source}; check that the disk has space and that no other program uses the file"
+    )]
     Database { doing: &'static str, path: PathBuf, source: rusqlite::Error },
     #[error("{path} has store layout {found}, this binary knows up to {SCHEMA_VERSION}; run a newer purlin")]
     Newer { path: PathBuf, found: i64 },
@@ -116,11 +118,8 @@ impl Log {
             let key = Key { resource, namespace, name: name.into() };
             let event = match (body, previous) {
                 (Some(body), previous) => {
-                    let object = Stored::from_log(key, revision, body).map_err(|source| LogError::Corrupt {
-                        path: self.path.clone(),
-                        revision,
-                        source,
-                    })?;
+                    let object = Stored::from_log(key, revision, body)
+                        .map_err(|source| LogError::Corrupt { path: self.path.clone(), revision, source })?;
                     let kind = if previous.is_some() { EventKind::Modified } else { EventKind::Added };
                     Event { kind, object: Arc::new(object), previous }
                 }
@@ -151,7 +150,14 @@ impl Log {
                 let Stored { key, revision, body, .. } = &*event.object;
                 let previous = signed(event.previous.as_ref().map_or(0, |previous| previous.revision));
                 let body: Option<&[u8]> = (event.kind != EventKind::Deleted).then_some(body);
-                insert.execute(params![signed(*revision), previous, key.resource, key.namespace, key.name, body])?;
+                insert.execute(params![
+                    signed(*revision),
+                    previous,
+                    key.resource,
+                    key.namespace,
+                    key.name,
+                    body
+                ])?;
             }
         }
         transaction.commit()

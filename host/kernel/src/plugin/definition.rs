@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, Error as KubeError};
 use serde_json::Value;
 
@@ -39,7 +40,11 @@ pub enum DefinitionError {
 ///
 /// # Errors
 /// One of them was refused, or is not served in time.
-pub(crate) async fn install(client: &Client, manager: &str, definitions: &[Value]) -> Result<(), DefinitionError> {
+pub(crate) async fn install(
+    client: &Client,
+    manager: &str,
+    definitions: &[Value],
+) -> Result<(), DefinitionError> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let mut names = Vec::with_capacity(definitions.len());
     for definition in definitions {
@@ -59,6 +64,26 @@ pub(crate) async fn install(client: &Client, manager: &str, definitions: &[Value
     Ok(())
 }
 
+/// Makes the namespaces that are missing. One that is there is left as it is, whoever made it.
+///
+/// # Errors
+/// One of them could not be made.
+pub(crate) async fn ensure_namespaces(client: &Client, namespaces: &[String]) -> Result<(), KubeError> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    for name in namespaces {
+        let namespace = Namespace {
+            metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
+            ..Namespace::default()
+        };
+        match api.create(&PostParams::default(), &namespace).await {
+            Ok(_) => {}
+            Err(KubeError::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 async fn established(api: &Api<CustomResourceDefinition>, name: &str) -> Result<(), DefinitionError> {
     let deadline = tokio::time::Instant::now() + ESTABLISHED_WITHIN;
     loop {
@@ -70,7 +95,8 @@ async fn established(api: &Api<CustomResourceDefinition>, name: &str) -> Result<
         }
         let refused = conditions.iter().find(|c| c.type_ == "NamesAccepted" && c.status == "False");
         if refused.is_some() || tokio::time::Instant::now() >= deadline {
-            let why = refused.and_then(|c| c.message.clone()).unwrap_or_else(|| "it took too long".to_owned());
+            let why =
+                refused.and_then(|c| c.message.clone()).unwrap_or_else(|| "it took too long".to_owned());
             return Err(DefinitionError::NotEstablished { name: name.to_owned(), why });
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -125,7 +125,9 @@ impl Worker {
             if record.attempts == 0 {
                 continue;
             }
-            if let Ok(way) = self.shared.images.resolve(record.spec.image.as_deref().unwrap_or_default()).await {
+            if let Ok(way) =
+                self.shared.images.resolve(record.spec.image.as_deref().unwrap_or_default()).await
+            {
                 record.image_id = way.image_id();
             }
             let dir = record.dir(&self.dir);
@@ -156,21 +158,25 @@ impl Worker {
                     };
                     self.note(report).await;
                 }
-                Err(error) => warn!(pod = %self.pod.name_any(), %error, "a container's folder cannot be read"),
+                Err(error) => {
+                    warn!(pod = %self.pod.name_any(), %error, "a container's folder cannot be read")
+                }
             }
         }
     }
 
     /// Does what is to be done now; returns when to look again.
     async fn act(&mut self) -> Option<Instant> {
-        let policy = RestartPolicy::parse(self.pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()));
+        let policy =
+            RestartPolicy::parse(self.pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()));
         if let Some(wake) = self.stop_if_asked().await {
             return wake;
         }
         let mut deadline = None;
         if let Some((at, seconds)) = self.active_deadline() {
             if at <= Instant::now() {
-                let message = format!("Pod was active on the node longer than the specified deadline ({seconds}s)");
+                let message =
+                    format!("Pod was active on the node longer than the specified deadline ({seconds}s)");
                 self.overall.reason = Some(("DeadlineExceeded", message));
                 self.stop_all(self.grace()).await;
                 if !self.records.iter().any(Record::is_live) {
@@ -264,7 +270,8 @@ impl Worker {
                 }
             }
             Report::Over(Found::Held | Found::Intended) => {
-                let failure = std::fs::read_to_string(record.dir(&self.dir).join("shim-error")).unwrap_or_default();
+                let failure =
+                    std::fs::read_to_string(record.dir(&self.dir).join("shim-error")).unwrap_or_default();
                 self.lost(index, "the shim did not start", failure).await;
             }
             Report::Over(Found::Lost(_)) => {
@@ -304,7 +311,8 @@ impl Worker {
 
     /// Puts an ended container back in line, where the Pod's policy says so.
     async fn again(&mut self, index: usize, wait: Duration) {
-        let policy = RestartPolicy::parse(self.pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()));
+        let policy =
+            RestartPolicy::parse(self.pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()));
         let deleting = self.pod.metadata.deletion_timestamp.is_some() || self.overall.reason.is_some();
         let record = &mut self.records[index];
         let Some(ended) = record.ended().cloned() else { return };
@@ -361,7 +369,11 @@ impl Worker {
         // The UID makes sure that a Pod of the same name made meanwhile is left alone.
         let patch = json!({"metadata": {"uid": self.uid}, "status": status});
         self.retry_status = None;
-        match self.api().patch_status(&self.pod.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+        match self
+            .api()
+            .patch_status(&self.pod.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+        {
             Ok(pod) => {
                 self.written = Some(status);
                 self.pod = Arc::new(pod);
@@ -388,7 +400,10 @@ impl Worker {
             if self.pod.metadata.deletion_timestamp.is_some() && !removed {
                 let params = DeleteParams {
                     grace_period_seconds: Some(0),
-                    preconditions: Some(Preconditions { uid: Some(self.uid.clone()), resource_version: None }),
+                    preconditions: Some(Preconditions {
+                        uid: Some(self.uid.clone()),
+                        resource_version: None,
+                    }),
                     ..DeleteParams::default()
                 };
                 match self.api().delete(&self.pod.name_any(), &params).await {

@@ -148,7 +148,11 @@ pub(crate) fn fresh(pod: &Pod) -> Vec<Record> {
         let sidecar = container.restart_policy.as_deref() == Some("Always");
         Record::new(container, if sidecar { Role::Sidecar } else { Role::Init }, "PodInitializing")
     });
-    let first = if spec.init_containers.iter().flatten().next().is_some() { "PodInitializing" } else { "ContainerCreating" };
+    let first = if spec.init_containers.iter().flatten().next().is_some() {
+        "PodInitializing"
+    } else {
+        "ContainerCreating"
+    };
     init.chain(spec.containers.iter().map(|container| Record::new(container, Role::Main, first))).collect()
 }
 
@@ -178,7 +182,10 @@ pub(crate) fn inspect(dir: &Path) -> io::Result<Found> {
             if let (Some(pid), Some(start)) = (started.pid, started.pid_start)
                 && files::process_start(pid) == Some(start)
             {
-                let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+                let _ = nix::sys::signal::killpg(
+                    nix::unistd::Pid::from_raw(pid),
+                    nix::sys::signal::Signal::SIGKILL,
+                );
             }
             Ok(Found::Lost(started))
         }

@@ -126,7 +126,8 @@ async fn follow(watch: Watch) {
 /// Asks the shim in `dir` to stop its program: SIGTERM now, SIGKILL after `grace_seconds`.
 pub(crate) fn stop(dir: &Path, grace_seconds: u64) -> io::Result<()> {
     files::write_json(dir, files::STOP, &Stop { grace_seconds })?;
-    if let (Some(started), None) = (files::read_json::<Started>(dir, files::STARTED)?, files::try_lock(dir)?) {
+    if let (Some(started), None) = (files::read_json::<Started>(dir, files::STARTED)?, files::try_lock(dir)?)
+    {
         kill(Pid::from_raw(started.shim_pid), Signal::SIGTERM)?;
     }
     Ok(())

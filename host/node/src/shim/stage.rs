@@ -66,7 +66,8 @@ fn prepare(dir: &Path) -> io::Result<Ready> {
     };
     rootfs::enter(&launch.binds, launch.isolation)?;
     // `Command` would search this process's PATH, not the container's.
-    let program = search(program, launch.env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str))?;
+    let program =
+        search(program, launch.env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str))?;
     let mut command = Command::new(program);
     command.args(args).env_clear().envs(&launch.env);
     if let Some(folder) = &launch.working_dir {
@@ -85,7 +86,9 @@ fn search(program: &str, path: &str) -> io::Result<std::path::PathBuf> {
     }
     path.split(':')
         .map(|folder| Path::new(folder).join(program))
-        .find(|file| fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0))
+        .find(|file| {
+            fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        })
         .ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotFound,

@@ -36,12 +36,14 @@ async fn run_command(launch: &Launch) -> Result<u8, String> {
     let Program::Wasm { module, args } = &launch.program else {
         return Err("not a Wasm container".to_owned());
     };
-    let engine = Engine::new(&Config::new()).map_err(|error| format!("starting the Wasm engine: {error:#}"))?;
+    let engine =
+        Engine::new(&Config::new()).map_err(|error| format!("starting the Wasm engine: {error:#}"))?;
     let component = Component::from_file(&engine, module).map_err(|error| {
         format!("compiling {}: {error:#}; the image must hold a wasi:cli/command component", module.display())
     })?;
     let mut linker = Linker::<State>::new(&engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(|error| format!("linking WASI: {error:#}"))?;
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)
+        .map_err(|error| format!("linking WASI: {error:#}"))?;
     let mut wasi = WasiCtxBuilder::new();
     wasi.args(args).inherit_stdout().inherit_stderr();
     for (name, value) in &launch.env {

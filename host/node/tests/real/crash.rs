@@ -15,7 +15,11 @@ async fn a_running_container_is_found_again_and_not_run_twice() {
     let Some(mut host) = Host::start().await else { return };
     let file = host.dir.path().join("ran");
     let go = host.dir.path().join("go");
-    let script = format!("echo ran >> {}; while ! [ -e {} ]; do sleep 0.05; done; echo end", file.display(), go.display());
+    let script = format!(
+        "echo ran >> {}; while ! [ -e {} ]; do sleep 0.05; done; echo end",
+        file.display(),
+        go.display()
+    );
     host.shell("survivor", &script, json!({})).await;
     eventually("the start", || file.exists()).await;
     host.kill();

@@ -46,7 +46,10 @@ impl std::fmt::Debug for NodeLogs {
 
 #[async_trait]
 impl PodBackend for NodeLogs {
-    async fn logs(&self, request: LogRequest) -> Result<BoxStream<'static, std::io::Result<Bytes>>, LogError> {
+    async fn logs(
+        &self,
+        request: LogRequest,
+    ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, LogError> {
         let LogRequest {
             namespace,
             pod,
@@ -95,8 +98,9 @@ impl ImageSource for RegistryImages {
     }
 
     async fn pull(&self, reference: &str) -> Result<WasmImage, ImageError> {
-        let parsed: Reference =
-            reference.parse().map_err(|error| ImageError::Pull(format!("{reference} is no image reference: {error}")))?;
+        let parsed: Reference = reference
+            .parse()
+            .map_err(|error| ImageError::Pull(format!("{reference} is no image reference: {error}")))?;
         let failed = |error: purlin_registry::ClientError| ImageError::Pull(error.to_string());
         let resolved = self.0.resolve(&parsed).await.map_err(failed)?;
         let artifact = self.0.pull(&resolved).await.map_err(failed)?;

@@ -44,7 +44,9 @@ pub(crate) async fn install(client: &Client, plugins: Vec<FirstParty>) -> Result
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 tracing::warn!(plugin = plugin.name, "left as it is: its spec was changed by somebody else");
             }
-            Err(error) => return Err(error).with_context(|| format!("cannot install the plugin {}", plugin.name)),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot install the plugin {}", plugin.name));
+            }
         }
     }
     Ok(installed)

@@ -22,7 +22,9 @@ pub(crate) struct Listeners {
 
 /// A port that could not be taken.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for the {what}: {source}; choose others with --port (it and the two after it are used)")]
+#[error(
+    "cannot listen on {address} for the {what}: {source}; choose others with --port (it and the two after it are used)"
+)]
 pub(crate) struct PortError {
     what: &'static str,
     address: SocketAddr,

@@ -27,7 +27,9 @@ impl Reporter {
         match state {
             Readiness::Ready => self.step("plugin", &format!("{name} is ready")),
             Readiness::Pending => self.step("plugin", &format!("{name} is being loaded")),
-            Readiness::Failed { reason, message } => self.step("plugin", &format!("{name} FAILED, {reason}: {message}")),
+            Readiness::Failed { reason, message } => {
+                self.step("plugin", &format!("{name} FAILED, {reason}: {message}"))
+            }
         }
     }
 
