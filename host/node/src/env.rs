@@ -32,7 +32,10 @@ pub(crate) struct Objects<'a> {
 
 impl Objects<'_> {
     /// A ConfigMap's entries; `None` when it is absent.
-    pub(crate) async fn config_map(&self, name: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, ConfigError> {
+    pub(crate) async fn config_map(
+        &self,
+        name: &str,
+    ) -> Result<Option<BTreeMap<String, Vec<u8>>>, ConfigError> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), self.namespace);
         let found = api.get_opt(name).await.map_err(|source| ConfigError::Api {
             kind: "configmap",
@@ -78,11 +81,9 @@ pub(crate) async fn resolve(
             continue;
         };
         match entries {
-            Some(entries) => env.extend(
-                entries
-                    .into_iter()
-                    .map(|(key, value)| (format!("{prefix}{key}"), String::from_utf8_lossy(&value).into_owned())),
-            ),
+            Some(entries) => env.extend(entries.into_iter().map(|(key, value)| {
+                (format!("{prefix}{key}"), String::from_utf8_lossy(&value).into_owned())
+            })),
             None if optional == Some(true) => {}
             None => return Err(ConfigError::Missing { kind, name: name.clone() }),
         }
@@ -117,7 +118,9 @@ async fn value_from(
     } else if let Some(key) = &source.secret_key_ref {
         ("Secret", &key.name, &key.key, key.optional, objects.secret(&key.name).await?)
     } else {
-        return Err(ConfigError::Invalid("an environment variable has a valueFrom without a source".to_owned()));
+        return Err(ConfigError::Invalid(
+            "an environment variable has a valueFrom without a source".to_owned(),
+        ));
     };
     match entries {
         Some(entries) => match entries.get(key) {
@@ -151,7 +154,9 @@ pub(crate) fn pod_field(pod: &Pod, field: &ObjectFieldSelector) -> Result<String
         "metadata.labels" => all(pod.labels()),
         "metadata.annotations" => all(pod.annotations()),
         "spec.nodeName" => spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
-        "spec.serviceAccountName" => spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default(),
+        "spec.serviceAccountName" => {
+            spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default()
+        }
         "status.hostIP" | "status.hostIPs" => {
             status.and_then(|status| status.host_ip.clone()).unwrap_or_else(|| crate::ADDRESS.to_owned())
         }

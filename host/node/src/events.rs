@@ -28,7 +28,13 @@ impl Recorder {
     }
 
     /// Writes one Event about `about`.
-    pub(crate) async fn record(&self, about: ObjectReference, severity: Severity, reason: &str, message: &str) {
+    pub(crate) async fn record(
+        &self,
+        about: ObjectReference,
+        severity: Severity,
+        reason: &str,
+        message: &str,
+    ) {
         let namespace = about.namespace.clone().unwrap_or_else(|| "default".to_owned());
         let now = Time(Timestamp::now());
         let name = about.name.clone().unwrap_or_default();

@@ -141,7 +141,8 @@ impl Mapping {
         while let Some(next) = rest.chars().next() {
             if boundary && next == '/' {
                 let hit = self.paths.iter().find(|(inside, _)| {
-                    rest.strip_prefix(inside.as_str()).is_some_and(|tail| tail.chars().next().is_none_or(ends_path))
+                    rest.strip_prefix(inside.as_str())
+                        .is_some_and(|tail| tail.chars().next().is_none_or(ends_path))
                 });
                 if let Some((inside, host)) = hit {
                     out.push_str(&host.to_string_lossy());

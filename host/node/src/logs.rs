@@ -72,7 +72,10 @@ impl Node {
     ///
     /// # Errors
     /// When the container has no such attempt, or its log cannot be read.
-    pub async fn logs(&self, request: LogRequest) -> Result<BoxStream<'static, io::Result<Bytes>>, LogsError> {
+    pub async fn logs(
+        &self,
+        request: LogRequest,
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>, LogsError> {
         let missing = || LogsError::NoAttempt {
             pod: request.pod.clone(),
             container: request.container.clone(),
@@ -92,8 +95,11 @@ impl Node {
             .ok_or_else(missing)?;
         let attempt = if request.previous { last.checked_sub(1).ok_or_else(missing)? } else { last };
         let reader = Reader::new(folder.join(attempt.to_string()), request.clone());
-        let mut reader =
-            reader.map_err(|source| LogsError::Read { pod: request.pod, container: request.container, source })?;
+        let mut reader = reader.map_err(|source| LogsError::Read {
+            pod: request.pod,
+            container: request.container,
+            source,
+        })?;
         reader.skip_to_tail();
         Ok(futures::stream::unfold(reader, Reader::next).boxed())
     }
@@ -163,7 +169,10 @@ impl Reader {
             }
             let line = std::mem::take(&mut self.unfinished);
             if let Some((at, whole, text)) = parse(&line) {
-                let wanted = self.request.since.is_none_or(|since| at.parse::<Timestamp>().is_ok_and(|at| at >= since));
+                let wanted = self
+                    .request
+                    .since
+                    .is_none_or(|since| at.parse::<Timestamp>().is_ok_and(|at| at >= since));
                 if wanted {
                     let mut out = Vec::new();
                     if self.request.timestamps && !self.continued {
@@ -281,7 +290,10 @@ mod tests {
         assert_eq!(read(LogRequest { tail_lines: Some(2), ..Default::default() }), "two\nthree\n");
         assert_eq!(read(LogRequest { tail_lines: Some(0), ..Default::default() }), "");
         let since = Some("2026-01-01T00:00:03Z".parse().unwrap());
-        assert_eq!(read(LogRequest { since, timestamps: true, ..Default::default() }), "2026-01-01T00:00:03Z three\n");
+        assert_eq!(
+            read(LogRequest { since, timestamps: true, ..Default::default() }),
+            "2026-01-01T00:00:03Z three\n"
+        );
     }
 
     proptest! {

@@ -19,7 +19,11 @@ impl Metrics {
         let metrics = Metrics::default();
         registry.register("purlin_node_pods", "Pods that the node has a worker for", metrics.pods.clone());
         registry.register("purlin_node_container_starts", "Containers started", metrics.started.clone());
-        registry.register("purlin_node_container_restarts", "Containers restarted", metrics.restarted.clone());
+        registry.register(
+            "purlin_node_container_restarts",
+            "Containers restarted",
+            metrics.restarted.clone(),
+        );
         registry.register(
             "purlin_node_shim_reattachments",
             "Running containers found again after a restart",

@@ -236,11 +236,21 @@ impl Node {
         let (sender, receiver) = watch::channel(Some(pod));
         workers.insert(uid.clone(), sender);
         self.shared.metrics.pods.set(workers.len() as i64);
-        tasks.spawn(async move { worker.run(receiver).await; uid }.instrument(span));
+        tasks.spawn(
+            async move {
+                worker.run(receiver).await;
+                uid
+            }
+            .instrument(span),
+        );
     }
 
     /// After a list: Pods that are gone have their workers told and their folders ended.
-    async fn end_unlisted(&self, listed: &BTreeSet<String>, workers: &mut HashMap<String, watch::Sender<Seen>>) {
+    async fn end_unlisted(
+        &self,
+        listed: &BTreeSet<String>,
+        workers: &mut HashMap<String, watch::Sender<Seen>>,
+    ) {
         for (uid, worker) in workers.iter() {
             if !listed.contains(uid) {
                 worker.send_replace(None);
@@ -274,7 +284,11 @@ fn attempts(pods_dir: &Path) -> Vec<(PathBuf, Vec<PathBuf>)> {
 /// Kills whatever runs in a Pod's folder, waits until it is dead, and removes the folder.
 pub(crate) async fn destroy(pod_dir: &Path) {
     let parent = pod_dir.parent().unwrap_or(pod_dir);
-    let dirs = attempts(parent).into_iter().find(|(dir, _)| dir == pod_dir).map(|(_, dirs)| dirs).unwrap_or_default();
+    let dirs = attempts(parent)
+        .into_iter()
+        .find(|(dir, _)| dir == pod_dir)
+        .map(|(_, dirs)| dirs)
+        .unwrap_or_default();
     for dir in dirs {
         let mut tries = 0_u32;
         while matches!(inspect(&dir), Ok(Found::Held)) && tries < 200 {

@@ -81,8 +81,10 @@ pub(crate) fn requested(pod: &Pod) -> Amount {
     let requests = |resources: &Option<k8s_openapi::api::core::v1::ResourceRequirements>| {
         Amount::of(resources.as_ref().and_then(|resources| resources.requests.as_ref()))
     };
-    let running =
-        spec.containers.iter().fold(Amount::default(), |sum, container| sum.plus(requests(&container.resources)));
+    let running = spec
+        .containers
+        .iter()
+        .fold(Amount::default(), |sum, container| sum.plus(requests(&container.resources)));
     let mut sidecars = Amount::default();
     let mut largest = Amount::default();
     for init in spec.init_containers.iter().flatten() {
@@ -125,10 +127,16 @@ mod tests {
 
     #[test]
     fn reads_quantities() {
-        for (text, expected) in
-            [("1", Some(1000)), ("250m", Some(250)), ("1.5", Some(1500)), ("1Ki", Some(1_024_000)),
-             ("1e3", Some(1_000_000)), ("100n", Some(1)), ("x", None), ("1Q", None)]
-        {
+        for (text, expected) in [
+            ("1", Some(1000)),
+            ("250m", Some(250)),
+            ("1.5", Some(1500)),
+            ("1Ki", Some(1_024_000)),
+            ("1e3", Some(1_000_000)),
+            ("100n", Some(1)),
+            ("x", None),
+            ("1Q", None),
+        ] {
             assert_eq!(thousandths(&Quantity(text.to_owned())), expected, "{text}");
         }
     }

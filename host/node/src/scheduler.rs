@@ -141,7 +141,9 @@ impl Scheduler {
                 let recorder = self.recorder.clone();
                 let message = format!("Successfully assigned {namespace}/{name} to {}", self.node);
                 let about = pod.object_ref(&());
-                tokio::spawn(async move { recorder.record(about, Severity::Normal, "Scheduled", &message).await });
+                tokio::spawn(
+                    async move { recorder.record(about, Severity::Normal, "Scheduled", &message).await },
+                );
             }
             Err(kube::Error::Api(error)) if error.code == 404 || error.code == 409 => {}
             Err(error) => {
@@ -153,16 +155,19 @@ impl Scheduler {
 
     async fn refuse(&mut self, pod: Pod, uid: String, message: String) {
         let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let told = conditions
-            .clone()
-            .any(|condition| condition.type_ == "PodScheduled" && condition.message.as_ref() == Some(&message));
+        let told = conditions.clone().any(|condition| {
+            condition.type_ == "PodScheduled" && condition.message.as_ref() == Some(&message)
+        });
         if !told {
-            let mut all: Vec<_> = conditions.filter(|condition| condition.type_ != "PodScheduled").map(|c| json!(c)).collect();
+            let mut all: Vec<_> =
+                conditions.filter(|condition| condition.type_ != "PodScheduled").map(|c| json!(c)).collect();
             all.push(json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
                 "lastTransitionTime": format!("{:.0}", jiff::Timestamp::now())}));
             let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
             let patch = json!({"metadata": {"uid": uid}, "status": {"conditions": all}});
-            if let Err(error) = pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+            if let Err(error) =
+                pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await
+            {
                 warn!(pod = %pod.name_any(), %error, "a Pod that does not fit could not be marked so");
             }
             self.recorder.record(pod.object_ref(&()), Severity::Warning, "FailedScheduling", &message).await;

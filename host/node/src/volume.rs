@@ -42,7 +42,12 @@ pub(crate) async fn set_up(
     Ok(folders)
 }
 
-async fn one(objects: &Objects<'_>, pod: &Pod, volume: &Volume, folder: &Path) -> Result<PathBuf, ConfigError> {
+async fn one(
+    objects: &Objects<'_>,
+    pod: &Pod,
+    volume: &Volume,
+    folder: &Path,
+) -> Result<PathBuf, ConfigError> {
     let files = if let Some(host) = &volume.host_path {
         return host_path(&host.path, host.type_.as_deref().unwrap_or(""));
     } else if let Some(source) = &volume.config_map {
@@ -64,14 +69,19 @@ async fn one(objects: &Objects<'_>, pod: &Pod, volume: &Volume, folder: &Path) -
         return Ok(folder.to_owned());
     } else {
         return Err(ConfigError::Invalid(
-            "this node has emptyDir, hostPath, configMap, secret, projected and downwardAPI volumes only".to_owned(),
+            "this node has emptyDir, hostPath, configMap, secret, projected and downwardAPI volumes only"
+                .to_owned(),
         ));
     };
     write_atomically(folder, &files).map_err(|error| failed("writing", folder, error))?;
     Ok(folder.to_owned())
 }
 
-async fn projected(objects: &Objects<'_>, pod: &Pod, projection: &VolumeProjection) -> Result<Files, ConfigError> {
+async fn projected(
+    objects: &Objects<'_>,
+    pod: &Pod,
+    projection: &VolumeProjection,
+) -> Result<Files, ConfigError> {
     if let Some(source) = &projection.config_map {
         config_map(objects, &source.name, source.optional == Some(true), source.items.as_deref()).await
     } else if let Some(source) = &projection.secret {
@@ -136,8 +146,10 @@ fn downward(pod: &Pod, items: &[DownwardAPIVolumeFile]) -> Result<Files, ConfigE
             pod_field(pod, field)?
         } else if let Some(field) = &item.resource_field_ref {
             let containers = pod.spec.as_ref().map_or(&[][..], |spec| &spec.containers);
-            let named = containers.iter().find(|container| Some(&container.name) == field.container_name.as_ref());
-            let container = named.ok_or_else(|| ConfigError::Invalid("resourceFieldRef without a container".into()))?;
+            let named =
+                containers.iter().find(|container| Some(&container.name) == field.container_name.as_ref());
+            let container =
+                named.ok_or_else(|| ConfigError::Invalid("resourceFieldRef without a container".into()))?;
             resource_field(pod, container, field)?
         } else {
             continue;
@@ -149,7 +161,9 @@ fn downward(pod: &Pod, items: &[DownwardAPIVolumeFile]) -> Result<Files, ConfigE
 
 fn host_path(path: &str, kind: &str) -> Result<PathBuf, ConfigError> {
     let path = PathBuf::from(path);
-    let wrong = |what: &str| ConfigError::Invalid(format!("hostPath type check failed: {} is not {what}", path.display()));
+    let wrong = |what: &str| {
+        ConfigError::Invalid(format!("hostPath type check failed: {} is not {what}", path.display()))
+    };
     match kind {
         "DirectoryOrCreate" => fs::create_dir_all(&path).map_err(|error| failed("creating", &path, error))?,
         "FileOrCreate" if !path.exists() => {
@@ -227,7 +241,8 @@ pub(crate) fn binds(
             let relative = inside(&sub_path).map_err(|error| ConfigError::Invalid(error.to_string()))?;
             source.push(relative);
             if !source.exists() {
-                fs::create_dir_all(&source).map_err(|error| failed("creating the subPath", &source, error))?;
+                fs::create_dir_all(&source)
+                    .map_err(|error| failed("creating the subPath", &source, error))?;
             }
         }
         binds.push(Bind {
@@ -253,7 +268,8 @@ mod tests {
     fn contents_change_at_once_and_old_ones_go() {
         let dir = tempfile::tempdir().unwrap();
         let write = |value: &str| {
-            write_atomically(dir.path(), &Files::from([("a/b".to_owned(), value.as_bytes().to_vec())])).unwrap();
+            write_atomically(dir.path(), &Files::from([("a/b".to_owned(), value.as_bytes().to_vec())]))
+                .unwrap();
             fs::read_to_string(dir.path().join("a/b")).unwrap()
         };
         assert_eq!(write("1"), "1");

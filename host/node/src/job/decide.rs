@@ -117,10 +117,11 @@ pub(super) fn decide(job: &Job, pods: &[Pod], now: Timestamp) -> Plan {
         suspend(&mut status, false, now, &mut plan);
         left = scale(job, &active, terminating, &count, pods, now, &mut plan);
         ready = ready.min(left);
-        let deadline = spec.active_deadline_seconds.zip(status.start_time.as_ref()).map(|(seconds, start)| {
-            let left = start.0 + SignedDuration::from_secs(seconds) - now;
-            SignedDuration::try_from(left).unwrap_or_default()
-        });
+        let deadline =
+            spec.active_deadline_seconds.zip(status.start_time.as_ref()).map(|(seconds, start)| {
+                let left = start.0 + SignedDuration::from_secs(seconds) - now;
+                SignedDuration::try_from(left).unwrap_or_default()
+            });
         plan.again = plan.again.into_iter().chain(deadline).min();
     }
     let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
@@ -156,10 +157,12 @@ struct Counted {
 impl Counted {
     fn take(job: &Job, status: &mut JobStatus, pods: &[Pod], indexed: bool) -> Self {
         let mut uncounted = status.uncounted_terminated_pods.clone().unwrap_or_default();
-        let held = |uid: &String| pods.iter().any(|pod| pod.metadata.uid.as_ref() == Some(uid) && tracked(pod));
+        let held =
+            |uid: &String| pods.iter().any(|pod| pod.metadata.uid.as_ref() == Some(uid) && tracked(pod));
         // Those whose finalizer is gone are counted for good.
-        let mut settle = |list: &mut Option<Vec<String>>, total: &mut Option<i32>| {
-            let (keep, settled): (Vec<_>, Vec<_>) = list.take().unwrap_or_default().into_iter().partition(held);
+        let settle = |list: &mut Option<Vec<String>>, total: &mut Option<i32>| {
+            let (keep, settled): (Vec<_>, Vec<_>) =
+                list.take().unwrap_or_default().into_iter().partition(held);
             let settled = i32::try_from(settled.len()).unwrap_or(i32::MAX);
             if settled > 0 {
                 *total = Some(total.unwrap_or(0).saturating_add(settled));
@@ -231,7 +234,8 @@ fn judge(job: &Job, status: &JobStatus, active: &[&Pod], count: &Counted, now: T
         Some(Verdict { success: false, reason: reason.to_owned(), message: message.to_owned() })
     };
     let limit = usize::try_from(spec.backoff_limit.unwrap_or(6)).unwrap_or(0);
-    let on_failure = spec.template.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) == Some("OnFailure");
+    let on_failure =
+        spec.template.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) == Some("OnFailure");
     let restarts: i32 = active.iter().flat_map(|pod| pod.status.iter()).map(restarts).sum();
     let restarts = usize::try_from(restarts).unwrap_or(0);
     let too_many_restarts = on_failure && restarts > 0 && restarts >= limit;
@@ -282,7 +286,9 @@ fn scale(
     if active.len() > wanted {
         // Those that got least far go first.
         let mut order: Vec<_> = active.to_vec();
-        order.sort_by_key(|pod| (is_ready(pod), phase(pod) == "Running", std::cmp::Reverse(pod.creation_timestamp())));
+        order.sort_by_key(|pod| {
+            (is_ready(pod), phase(pod) == "Running", std::cmp::Reverse(pod.creation_timestamp()))
+        });
         plan.delete = order.iter().take(active.len() - wanted).map(|pod| pod.name_any()).collect();
         return wanted;
     }
@@ -312,7 +318,8 @@ fn scale(
 fn recreation_wait(pods: &[Pod], now: Timestamp) -> SignedDuration {
     let ends = |wanted: &'static str| pods.iter().filter(move |pod| phase(pod) == wanted).filter_map(end_of);
     let last_success = ends("Succeeded").max();
-    let failures: Vec<_> = ends("Failed").filter(|end| last_success.is_none_or(|success| *end > success)).collect();
+    let failures: Vec<_> =
+        ends("Failed").filter(|end| last_success.is_none_or(|success| *end > success)).collect();
     let Some(last) = failures.iter().max() else { return SignedDuration::ZERO };
     let delay = backoff::delay(u32::try_from(failures.len()).unwrap_or(u32::MAX), RECREATE_MAX);
     let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
@@ -390,4 +397,3 @@ fn is_ready(pod: &Pod) -> bool {
 fn index_of(pod: &Pod) -> Option<i32> {
     pod.annotations().get(INDEX)?.parse().ok()
 }
-

@@ -75,13 +75,20 @@ async fn sync(job: Arc<Job>, context: Arc<Context>) -> Result<Action, SyncError>
     let Some(job) = jobs.get_opt(&job.name_any()).await.map_err(failed("reading the Job"))? else {
         return Ok(Action::await_change());
     };
-    if job.spec.as_ref().and_then(|spec| spec.managed_by.as_deref()).is_some_and(|by| by != "kubernetes.io/job-controller") {
+    if job
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.managed_by.as_deref())
+        .is_some_and(|by| by != "kubernetes.io/job-controller")
+    {
         return Ok(Action::await_change());
     }
     let uid = job.uid().unwrap_or_default();
     let selector = ListParams::default().labels(&format!("batch.kubernetes.io/controller-uid={uid}"));
     let mut owned = pods.list(&selector).await.map_err(failed("listing the Job's Pods"))?.items;
-    owned.retain(|pod| pod.owner_references().iter().any(|owner| owner.uid == uid && owner.controller == Some(true)));
+    owned.retain(|pod| {
+        pod.owner_references().iter().any(|owner| owner.uid == uid && owner.controller == Some(true))
+    });
     let plan = decide::decide(&job, &owned, Timestamp::now());
     let again = plan.again;
     carry_out(&job, &owned, plan, &jobs, &pods, &context).await?;
@@ -114,7 +121,9 @@ async fn carry_out(
         let mut changed = job.clone();
         changed.status = Some(status);
         // With the resource version that was read: a look at something older changes nothing.
-        jobs.replace_status(&name, &PostParams::default(), &changed).await.map_err(failed("writing the Job's status"))?;
+        jobs.replace_status(&name, &PostParams::default(), &changed)
+            .await
+            .map_err(failed("writing the Job's status"))?;
     }
     let about = job.object_ref(&());
     for (reason, message, warning) in &plan.events {

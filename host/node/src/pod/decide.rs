@@ -52,15 +52,17 @@ impl RestartPolicy {
 pub(crate) fn next(records: &[Record], policy: RestartPolicy, now: Instant) -> Next {
     let mut next = Next::default();
     let mains = || records.iter().filter(|record| record.role == Role::Main);
-    let over = |record: &Record| record.ended().is_some_and(|end| !policy.restarts(record.role, end.exit.code));
+    let over =
+        |record: &Record| record.ended().is_some_and(|end| !policy.restarts(record.role, end.exit.code));
     let init_failed = records.iter().any(|record| {
         record.role == Role::Init && over(record) && record.ended().is_some_and(|end| end.exit.code != 0)
     });
     if init_failed || mains().all(over) {
         next.stop_sidecars = true;
         if !records.iter().any(Record::is_live) {
-            next.finished =
-                Some(!init_failed && mains().all(|record| record.ended().is_some_and(|end| end.exit.code == 0)));
+            next.finished = Some(
+                !init_failed && mains().all(|record| record.ended().is_some_and(|end| end.exit.code == 0)),
+            );
         }
         return next;
     }
@@ -130,8 +132,14 @@ mod tests {
     fn end(record: &mut Record, code: i32) {
         record.attempts += 1;
         let at = Timestamp::UNIX_EPOCH;
-        let exit =
-            Exit { code, signal: None, started_at: at, finished_at: at, out_of_memory: false, start_error: None };
+        let exit = Exit {
+            code,
+            signal: None,
+            started_at: at,
+            finished_at: at,
+            out_of_memory: false,
+            start_error: None,
+        };
         record.end(exit, None, "uid");
     }
 

@@ -69,14 +69,16 @@ impl Worker {
             }
         };
         self.records[index].image_id = way.image_id();
-        let config = |message: String| Refusal { reason: "CreateContainerConfigError", message, retry: CONFIG_RETRY };
+        let config =
+            |message: String| Refusal { reason: "CreateContainerConfigError", message, retry: CONFIG_RETRY };
         let namespace = self.pod.namespace().unwrap_or_default();
         let client = self.shared.client.clone();
         let objects = Objects { client: &client, namespace: &namespace };
         if self.volumes.is_none() {
-            let folders = volume::set_up(&objects, &self.pod, &self.dir.join("volumes")).await.map_err(|error| {
-                Refusal { reason: "ContainerCreating", message: error.to_string(), retry: CONFIG_RETRY }
-            })?;
+            let folders =
+                volume::set_up(&objects, &self.pod, &self.dir.join("volumes")).await.map_err(|error| {
+                    Refusal { reason: "ContainerCreating", message: error.to_string(), retry: CONFIG_RETRY }
+                })?;
             self.volumes = Some(folders);
         }
         let folders = self.volumes.clone().unwrap_or_default();
@@ -89,12 +91,15 @@ impl Worker {
 
         let attempt = self.records[index].attempts;
         let dir = self.records[index].attempt_dir(&self.dir, attempt);
-        let failed = |message: String| Refusal { reason: "CreateContainerError", message, retry: CONFIG_RETRY };
+        let failed =
+            |message: String| Refusal { reason: "CreateContainerError", message, retry: CONFIG_RETRY };
         // What an order that was never given left behind is not this attempt's.
         let _ = fs::remove_dir_all(&dir);
-        supervision::prepare(&dir).map_err(|error| failed(format!("preparing {}: {error}", dir.display())))?;
+        supervision::prepare(&dir)
+            .map_err(|error| failed(format!("preparing {}: {error}", dir.display())))?;
         let message_file = dir.join(MESSAGE_FILE);
-        File::create(&message_file).map_err(|error| failed(format!("creating {}: {error}", message_file.display())))?;
+        File::create(&message_file)
+            .map_err(|error| failed(format!("creating {}: {error}", message_file.display())))?;
         binds.push(Bind {
             source: message_file,
             target: spec.termination_message_path.as_deref().unwrap_or(DEFAULT_MESSAGE_PATH).into(),
@@ -104,7 +109,8 @@ impl Worker {
         let limits = limits(&spec);
         let cgroup = self.cgroup(&spec.name, attempt, limits).map_err(failed)?;
         let id = format!("{}-{}-{attempt}", self.uid, spec.name);
-        let expanded = |words: &Option<Vec<String>>| words.iter().flatten().map(|word| expand(word, &env)).collect();
+        let expanded =
+            |words: &Option<Vec<String>>| words.iter().flatten().map(|word| expand(word, &env)).collect();
         let order = Order {
             command: expanded(&spec.command),
             args: expanded(&spec.args),
@@ -130,7 +136,12 @@ impl Worker {
                            bounds each process's own data only";
             self.event(Severity::Warning, "LimitsNotEnforced", message).await;
         }
-        self.event(Severity::Normal, "Pulled", &format!("Container image {image:?} already present on machine")).await;
+        self.event(
+            Severity::Normal,
+            "Pulled",
+            &format!("Container image {image:?} already present on machine"),
+        )
+        .await;
         let launch = Launch {
             program: planned.program,
             env: planned.env,
@@ -148,7 +159,7 @@ impl Worker {
         self.event(Severity::Normal, "Created", &format!("Created container: {}", spec.name)).await;
         let watch = self.watch(index);
         if let Err(error) = supervision::start(&self.shared.shim, watch) {
-            self.lost(index, "spawning the shim", error.to_string()).await;
+            self.lost(index, None, format!("The shim could not be started: {error}")).await;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! A Pod's status from its containers' records, as a kubelet would write it. Pure.
 
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
-    Pod, PodCondition, PodIP, PodStatus,
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    HostIP, Pod, PodCondition, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -21,7 +21,13 @@ pub(crate) struct Overall {
 }
 
 /// Builds the status. `pod` gives the status before, whose unknown conditions and transition times are kept.
-pub(crate) fn build(pod: &Pod, uid: &str, records: &[Record], overall: &Overall, now: Timestamp) -> PodStatus {
+pub(crate) fn build(
+    pod: &Pod,
+    uid: &str,
+    records: &[Record],
+    overall: &Overall,
+    now: Timestamp,
+) -> PodStatus {
     let before = pod.status.as_ref();
     let statuses = |main: bool| -> Option<Vec<ContainerStatus>> {
         let list: Vec<_> = records
@@ -126,9 +132,10 @@ fn conditions(pod: &Pod, records: &[Record], phase: &str, now: Timestamp) -> Vec
     let not_ready = match phase {
         "Succeeded" => Some(("PodCompleted", None)),
         "Failed" => Some(("PodFailed", None)),
-        _ if !unready.is_empty() => {
-            Some(("ContainersNotReady", Some(format!("containers with unready status: [{}]", unready.join(" ")))))
-        }
+        _ if !unready.is_empty() => Some((
+            "ContainersNotReady",
+            Some(format!("containers with unready status: [{}]", unready.join(" "))),
+        )),
         _ => None,
     };
     let started = records.iter().any(|record| record.attempts > 0);
@@ -164,7 +171,8 @@ fn conditions(pod: &Pod, records: &[Record], phase: &str, now: Timestamp) -> Vec
         condition.last_transition_time =
             same.and_then(|old| old.last_transition_time.clone()).or(Some(Time(now)));
     }
-    let kept: Vec<_> = before.filter(|old| out.iter().all(|condition| condition.type_ != old.type_)).cloned().collect();
+    let kept: Vec<_> =
+        before.filter(|old| out.iter().all(|condition| condition.type_ != old.type_)).cloned().collect();
     out.extend(kept);
     out
 }
@@ -193,15 +201,24 @@ mod tests {
         let mut records = fresh(&pod);
         records[0].attempts = 1;
         let at = Timestamp::UNIX_EPOCH;
-        let exit =
-            Exit { code: 3, signal: None, started_at: at, finished_at: at, out_of_memory: false, start_error: None };
+        let exit = Exit {
+            code: 3,
+            signal: None,
+            started_at: at,
+            finished_at: at,
+            out_of_memory: false,
+            start_error: None,
+        };
         records[0].end(exit, Some("why".to_owned()), "uid");
         let overall = Overall { finished: Some(false), ..Overall::default() };
         let status = build(&pod, "uid", &records, &overall, Timestamp::now());
         assert_eq!(status.phase.as_deref(), Some("Failed"));
         let container = &status.container_statuses.unwrap()[0];
         let end = container.state.as_ref().unwrap().terminated.as_ref().unwrap();
-        assert_eq!((end.exit_code, end.reason.as_deref(), end.message.as_deref()), (3, Some("Error"), Some("why")));
+        assert_eq!(
+            (end.exit_code, end.reason.as_deref(), end.message.as_deref()),
+            (3, Some("Error"), Some("why"))
+        );
         let conditions = status.conditions.unwrap();
         let find = |type_: &str| conditions.iter().find(|condition| condition.type_ == type_).unwrap();
         assert_eq!(find("Ready").reason.as_deref(), Some("PodFailed"));

@@ -79,7 +79,9 @@ impl Images {
             match self.source.pull(image).await {
                 Ok(wasm) => return Ok(Box::new(wasm::WasmCommand::store(image, wasm, &self.store)?)),
                 Err(ImageError::NotWasm(_)) => {}
-                Err(ImageError::Pull(message)) => return Err(format!("failed to pull image {image:?}: {message}")),
+                Err(ImageError::Pull(message)) => {
+                    return Err(format!("failed to pull image {image:?}: {message}"));
+                }
             }
         }
         let normalized = normalize(image);

@@ -32,7 +32,11 @@ impl Way for Bundle {
     }
 
     fn stands_for(&self) -> Option<String> {
-        Some(format!("the root file system {} stands for it, run by {}", self.rootfs.display(), self.runtime.display()))
+        Some(format!(
+            "the root file system {} stands for it, run by {}",
+            self.rootfs.display(),
+            self.runtime.display()
+        ))
     }
 
     fn program(&self, order: Order<'_>) -> Result<Planned, String> {
@@ -55,7 +59,8 @@ impl Way for Bundle {
 
 impl Bundle {
     fn config(&self, order: &Order<'_>) -> Result<Value, String> {
-        let mut argv = if order.command.is_empty() { self.mapping.entrypoint.clone() } else { order.command.clone() };
+        let mut argv =
+            if order.command.is_empty() { self.mapping.entrypoint.clone() } else { order.command.clone() };
         argv.extend(order.args.iter().cloned());
         if argv.is_empty() {
             return Err(format!("no command specified for the root file system {}", self.rootfs.display()));
@@ -69,7 +74,8 @@ impl Bundle {
             json!({"destination": bind.target, "type": "bind", "source": bind.source, "options": ["rbind", access]})
         }));
         let env: Vec<_> = order.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut linux = json!({"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}]});
+        let mut linux =
+            json!({"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}]});
         if let Some(cgroup) = order.cgroup {
             linux["cgroupsPath"] = json!(cgroup.strip_prefix("/sys/fs/cgroup").unwrap_or(cgroup).join("oci"));
         }

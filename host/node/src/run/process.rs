@@ -21,7 +21,10 @@ impl Way for HostProcess {
     }
 
     fn env(&self) -> BTreeMap<String, String> {
-        let mut env = BTreeMap::from([("PATH".to_owned(), HOST_PATH.to_owned()), ("HOME".to_owned(), "/root".to_owned())]);
+        let mut env = BTreeMap::from([
+            ("PATH".to_owned(), HOST_PATH.to_owned()),
+            ("HOME".to_owned(), "/root".to_owned()),
+        ]);
         env.extend(self.mapping.env.clone());
         let before = self.mapping.path.iter().map(|folder| folder.display().to_string());
         let path = before.chain(env.get("PATH").cloned()).collect::<Vec<_>>().join(":");
@@ -53,7 +56,9 @@ impl Way for HostProcess {
         if order.isolation == Isolation::None {
             let mounts = order.binds.iter();
             let mounts: Vec<_> = mounts
-                .map(|bind| (bind.target.to_string_lossy().trim_end_matches('/').to_owned(), bind.source.clone()))
+                .map(|bind| {
+                    (bind.target.to_string_lossy().trim_end_matches('/').to_owned(), bind.source.clone())
+                })
                 .collect();
             if !mounts.is_empty() {
                 caveat = Some(
@@ -75,7 +80,9 @@ impl Way for HostProcess {
             binds.sort_by_key(|bind| bind.target.components().count());
         }
         Ok(Planned {
-            program: Program::Process { argv: argv.iter().map(|argument| mapping.rewrite(argument)).collect() },
+            program: Program::Process {
+                argv: argv.iter().map(|argument| mapping.rewrite(argument)).collect(),
+            },
             env: order.env.into_iter().map(|(name, value)| (name, mapping.rewrite(&value))).collect(),
             binds,
             working_dir: order.container.working_dir.as_deref().map(|folder| mapping.rewrite(folder)),

@@ -55,7 +55,11 @@ impl Way for WasmCommand {
         let mut args = if order.command.is_empty() { vec![self.name.clone()] } else { order.command };
         args.extend(order.args);
         // Preopened folders are the only view that a component has, so files cannot be mounted alone.
-        if let Some(file) = order.binds.iter().find(|bind| bind.source.is_file() && bind.target != Path::new("/dev/termination-log")) {
+        if let Some(file) = order
+            .binds
+            .iter()
+            .find(|bind| bind.source.is_file() && bind.target != Path::new("/dev/termination-log"))
+        {
             return Err(format!("a Wasm container cannot mount the single file {}", file.target.display()));
         }
         let binds = order.binds.into_iter().filter(|bind| bind.source.is_dir()).collect();

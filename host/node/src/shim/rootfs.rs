@@ -27,11 +27,9 @@ pub(super) fn enter(binds: &[Bind], isolation: Isolation) -> io::Result<()> {
     // Sources are opened first, since the new root may hide them.
     let mut sources = Vec::new();
     for bind in binds {
-        sources.push(
-            File::open(&bind.source).map_err(|error| {
-                io::Error::new(error.kind(), format!("opening {}: {error}", bind.source.display()))
-            })?,
-        );
+        sources.push(File::open(&bind.source).map_err(|error| {
+            io::Error::new(error.kind(), format!("opening {}: {error}", bind.source.display()))
+        })?);
     }
     let host_entries = mirrored(binds);
     let hidden = File::open(&root)?;

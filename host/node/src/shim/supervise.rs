@@ -35,18 +35,16 @@ pub(super) fn run(dir: &Path, prefix: Vec<OsString>) -> io::Result<ExitCode> {
     }
     let launch: Launch = files::read_json(dir, files::LAUNCH)?
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no launch.json"))?;
-    let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect();
+    let signals: SigSet =
+        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect();
     signals.thread_block()?;
     prctl::set_child_subreaper(true)?;
-    let mut started = Started {
-        shim_pid: Pid::this().as_raw(),
-        pid: None,
-        pid_start: None,
-        at: Timestamp::now(),
-    };
+    let mut started =
+        Started { shim_pid: Pid::this().as_raw(), pid: None, pid_start: None, at: Timestamp::now() };
     files::write_json(dir, files::STARTED, &started)?;
     let log = Arc::new(Mutex::new(log::LogFile::open(dir)?));
-    let mut child = Command::new(std::env::current_exe()?)
+    // Not by its path, where an upgrade may have put another version meanwhile.
+    let mut child = Command::new("/proc/self/exe")
         .args(prefix)
         .arg("stage")
         .arg(dir)
@@ -85,8 +83,7 @@ pub(super) fn run(dir: &Path, prefix: Vec<OsString>) -> io::Result<ExitCode> {
         Ended::Code(code) => (code, None),
         Ended::Signal(signal) => (128 + signal, Some(signal)),
     };
-    let exit =
-        Exit { code, signal, started_at: started.at, finished_at, out_of_memory, start_error };
+    let exit = Exit { code, signal, started_at: started.at, finished_at, out_of_memory, start_error };
     files::write_json(dir, files::EXIT, &exit)?;
     if let Some(cgroup) = &launch.cgroup {
         let _ = fs::remove_dir(cgroup);
@@ -107,25 +104,24 @@ fn wait_for(main: Pid, signals: &SigSet, dir: &Path) -> io::Result<Ended> {
         while let Some(status) = reap()? {
             match status {
                 WaitStatus::Exited(pid, code) if pid == main => return Ok(Ended::Code(code)),
-                WaitStatus::Signaled(pid, signal, _) if pid == main => return Ok(Ended::Signal(signal as i32)),
+                WaitStatus::Signaled(pid, signal, _) if pid == main => {
+                    return Ok(Ended::Signal(signal as i32));
+                }
                 _ => {}
             }
         }
-        match signals.wait()? {
-            Signal::SIGTERM => {
-                let stop: Option<Stop> = files::read_json(dir, files::STOP).unwrap_or(None);
-                let grace = stop.map_or(30, |stop| stop.grace_seconds);
-                if grace > 0 {
-                    let _ = kill(main, Signal::SIGTERM);
-                }
-                // The process ends soon after `main`, and this thread with it, before the pid can be used again.
-                std::thread::spawn(move || {
-                    std::thread::sleep(Duration::from_secs(grace));
-                    let _ = killpg(main, Signal::SIGKILL);
-                });
+        // A terminal's Ctrl-C or hang-up is meant for the host, not for its containers: taken and ignored.
+        if signals.wait()? == Signal::SIGTERM {
+            let stop: Option<Stop> = files::read_json(dir, files::STOP).unwrap_or(None);
+            let grace = stop.map_or(30, |stop| stop.grace_seconds);
+            if grace > 0 {
+                let _ = kill(main, Signal::SIGTERM);
             }
-            // A terminal's Ctrl-C or hang-up is meant for the host, not for its containers.
-            _ => {}
+            // The process ends soon after `main`, and this thread with it, before the pid can be used again.
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_secs(grace));
+                let _ = killpg(main, Signal::SIGKILL);
+            });
         }
     }
 }

@@ -4,7 +4,7 @@
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::p2::bindings::Command;
-use wasmtime_wasi::{DirPerms, FilePerms, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::files::{Launch, Program};
 
@@ -36,24 +36,22 @@ async fn run_command(launch: &Launch) -> Result<u8, String> {
     let Program::Wasm { module, args } = &launch.program else {
         return Err("not a Wasm container".to_owned());
     };
-    let engine = Engine::new(&Config::new()).map_err(|error| format!("starting the Wasm engine: {error:#}"))?;
+    let engine =
+        Engine::new(&Config::new()).map_err(|error| format!("starting the Wasm engine: {error:#}"))?;
     let component = Component::from_file(&engine, module).map_err(|error| {
         format!("compiling {}: {error:#}; the image must hold a wasi:cli/command component", module.display())
     })?;
     let mut linker = Linker::<State>::new(&engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(|error| format!("linking WASI: {error:#}"))?;
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)
+        .map_err(|error| format!("linking WASI: {error:#}"))?;
     let mut wasi = WasiCtxBuilder::new();
     wasi.args(args).inherit_stdout().inherit_stderr();
     for (name, value) in &launch.env {
         wasi.env(name, value);
     }
     for bind in &launch.binds {
-        let (dirs, files) = if bind.read_only {
-            (DirPerms::READ, FilePerms::READ)
-        } else {
-            (DirPerms::all(), FilePerms::all())
-        };
-        wasi.preopened_dir(&bind.source, bind.target.to_string_lossy(), dirs, files)
+        let perms = if bind.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+        wasi.preopened_dir(&bind.source, bind.target.to_string_lossy(), perms)
             .map_err(|error| format!("opening the volume at {}: {error:#}", bind.target.display()))?;
     }
     let memory = launch.limits.memory_bytes.map_or(DEFAULT_MEMORY, |bytes| bytes as usize);

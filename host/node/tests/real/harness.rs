@@ -26,11 +26,14 @@ fn server() -> Option<&'static Path> {
             match built {
                 Ok(output) if output.status.success() => {}
                 Ok(output) => {
-                    println!("skipped: tests/real/build.sh failed: {}", String::from_utf8_lossy(&output.stderr));
+                    eprintln!(
+                        "skipped: tests/real/build.sh failed: {}",
+                        String::from_utf8_lossy(&output.stderr)
+                    );
                     return None;
                 }
                 Err(error) => {
-                    println!("skipped: tests/real/build.sh cannot run: {error}");
+                    eprintln!("skipped: tests/real/build.sh cannot run: {error}");
                     return None;
                 }
             }
@@ -122,7 +125,11 @@ impl Host {
 
     pub(crate) async fn create<K>(&self, object: serde_json::Value) -> K
     where
-        K: kube::Resource<Scope = kube::core::NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned
+            + Serialize,
         K::DynamicType: Default,
     {
         let object: K = serde_json::from_value(object).unwrap();
@@ -146,7 +153,11 @@ impl Host {
     /// Waits until the object is as `wanted`.
     pub(crate) async fn until<K>(&self, name: &str, wanted: impl Fn(&K) -> bool) -> K
     where
-        K: kube::Resource<Scope = kube::core::NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned
+            + Serialize,
         K::DynamicType: Default,
     {
         let deadline = Instant::now() + Duration::from_secs(30);

@@ -31,7 +31,7 @@ async fn a_job_completes_quickly() {
     let start = Instant::now();
     let _: Job = host.create(job("quick", "echo done", json!({}))).await;
     let done = host.until("quick", |job: &Job| has(job, "Complete")).await;
-    println!("created to Complete: {:?}", start.elapsed());
+    eprintln!("created to Complete: {:?}", start.elapsed());
     let status = done.status.unwrap();
     assert_eq!((status.succeeded, status.active, status.failed), (Some(1), None, None));
     assert!(status.completion_time.is_some());
@@ -65,7 +65,8 @@ async fn a_job_past_its_backoff_limit_fails() {
     let done = host.until("fails", |job: &Job| has(job, "Failed")).await;
     let status = done.status.unwrap();
     assert_eq!((status.failed, status.succeeded), (Some(1), None));
-    let failed = status.conditions.unwrap().into_iter().find(|condition| condition.type_ == "Failed").unwrap();
+    let failed =
+        status.conditions.unwrap().into_iter().find(|condition| condition.type_ == "Failed").unwrap();
     assert_eq!(failed.reason.as_deref(), Some("BackoffLimitExceeded"));
     host.finish().await;
 }
@@ -75,7 +76,8 @@ async fn a_deadline_stops_what_runs() {
     let Some(host) = Host::start().await else { return };
     let _: Job = host.create(job("late", "sleep 600", json!({"activeDeadlineSeconds": 1}))).await;
     let done = host.until("late", |job: &Job| has(job, "Failed")).await;
-    let failed = done.status.unwrap().conditions.unwrap().into_iter().find(|one| one.type_ == "Failed").unwrap();
+    let failed =
+        done.status.unwrap().conditions.unwrap().into_iter().find(|one| one.type_ == "Failed").unwrap();
     assert_eq!(failed.reason.as_deref(), Some("DeadlineExceeded"));
     host.finish().await;
 }

@@ -29,8 +29,10 @@ async fn a_failing_program_has_its_code_message_and_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn environment_and_volumes_reach_the_program() {
     let Some(host) = Host::start().await else { return };
-    let _: ConfigMap = host.create(json!({"metadata": {"name": "settings"}, "data": {"color": "blue"}})).await;
-    let _: Secret = host.create(json!({"metadata": {"name": "keys"}, "stringData": {"token": "s3cret"}})).await;
+    let _: ConfigMap =
+        host.create(json!({"metadata": {"name": "settings"}, "data": {"color": "blue"}})).await;
+    let _: Secret =
+        host.create(json!({"metadata": {"name": "keys"}, "stringData": {"token": "s3cret"}})).await;
     let script = "echo $COLOR $TOKEN $NAME $EXPANDED; cat /etc/settings-of-test/color; cat /nested/deep/one; \
                   echo kept > /scratch/file && cat /scratch/file; touch /etc/settings-of-test/x || echo read-only";
     host.shell(
@@ -64,7 +66,8 @@ async fn environment_and_volumes_reach_the_program() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_path_is_what_the_map_says() {
     let Some(host) = Host::start().await else { return };
-    let container = json!({"name": "main", "image": "host/mapped:v1", "command": ["sh", "/opt/app/hello.sh"]});
+    let container =
+        json!({"name": "main", "image": "host/mapped:v1", "command": ["sh", "/opt/app/hello.sh"]});
     let _: Pod = host
         .create(json!({"metadata": {"name": "mapped"}, "spec": {"restartPolicy": "Never", "containers": [container]}}))
         .await;
@@ -80,7 +83,8 @@ async fn an_image_path_is_what_the_map_says() {
 async fn an_unknown_image_says_what_to_add_where() {
     let Some(host) = Host::start().await else { return };
     let container = json!({"name": "main", "image": "nobody/has:this"});
-    let _: Pod = host.create(json!({"metadata": {"name": "unknown"}, "spec": {"containers": [container]}})).await;
+    let _: Pod =
+        host.create(json!({"metadata": {"name": "unknown"}, "spec": {"containers": [container]}})).await;
     let waits = |pod: &Pod| {
         pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()).is_some_and(|all| {
             all[0].state.as_ref().and_then(|state| state.waiting.as_ref()).is_some_and(|waiting| {
@@ -110,7 +114,12 @@ async fn a_missing_program_is_a_start_error() {
 async fn deleting_a_pod_ends_its_program_and_what_that_started() {
     let Some(host) = Host::start().await else { return };
     let marker = format!("{}", 1_000_000 + std::process::id());
-    host.shell("long", &format!("setsid sleep {marker} & trap 'exit 0' TERM; sleep {marker} & wait"), json!({})).await;
+    host.shell(
+        "long",
+        &format!("setsid sleep {marker} & trap 'exit 0' TERM; sleep {marker} & wait"),
+        json!({}),
+    )
+    .await;
     host.until("long", |pod: &Pod| state_is_running(pod)).await;
     let running = || processes(&marker) > 0;
     eventually("the start", running).await;
