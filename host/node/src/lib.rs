@@ -2,6 +2,7 @@
 //! bundles, and has the Job controller and the scheduler that such an API needs. Every loop talks to a `kube::Client`
 //! and nothing else. It is not a kubelet: Pods share the host's network, and nothing pulls or unpacks OCI layers.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod backoff;
 mod capabilities;

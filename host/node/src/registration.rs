@@ -105,8 +105,7 @@ pub(crate) async fn heartbeat(client: &Client, name: &str) {
                 "renewTime": format!("{:.6}", jiff::Timestamp::now()),
             },
         });
-        let renew = || leases.patch(name, &PatchParams::default(), &Patch::Merge(&renewed));
-        let outcome = match renew().await {
+        let outcome = match leases.patch(name, &PatchParams::default(), &Patch::Merge(&renewed)).await {
             Err(kube::Error::Api(error)) if error.code == 404 => {
                 let namespace = Namespace {
                     metadata: kube::api::ObjectMeta { name: Some(LEASES.to_owned()), ..Default::default() },

@@ -160,7 +160,7 @@ impl Counted {
         let held =
             |uid: &String| pods.iter().any(|pod| pod.metadata.uid.as_ref() == Some(uid) && tracked(pod));
         // Those whose finalizer is gone are counted for good.
-        let mut settle = |list: &mut Option<Vec<String>>, total: &mut Option<i32>| {
+        let settle = |list: &mut Option<Vec<String>>, total: &mut Option<i32>| {
             let (keep, settled): (Vec<_>, Vec<_>) =
                 list.take().unwrap_or_default().into_iter().partition(held);
             let settled = i32::try_from(settled.len()).unwrap_or(i32::MAX);

@@ -159,7 +159,7 @@ impl Worker {
         self.event(Severity::Normal, "Created", &format!("Created container: {}", spec.name)).await;
         let watch = self.watch(index);
         if let Err(error) = supervision::start(&self.shared.shim, watch) {
-            self.lost(index, "spawning the shim", error.to_string()).await;
+            self.lost(index, None, format!("The shim could not be started: {error}")).await;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 pub(crate) mod decide;
 pub(crate) mod launch;
+pub(crate) mod probe;
 pub(crate) mod record;
 pub(crate) mod status;
 pub(crate) mod supervision;
@@ -18,11 +19,13 @@ use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use crate::events::Severity;
 use crate::node::Shared;
 use decide::RestartPolicy;
+use probe::{Asker, Kind, Verdict};
 use record::{Found, Record, Role, State};
 use status::Overall;
 use supervision::{ContainerReport, Report, Watch};
@@ -45,6 +48,8 @@ pub(crate) struct Worker {
     stop_deadline: Option<Instant>,
     retry_status: Option<Instant>,
     limits_told: bool,
+    /// Probes and hooks of each container, ended when it ends.
+    askers: Vec<Vec<AbortOnDropHandle<()>>>,
 }
 
 impl Worker {
@@ -62,8 +67,10 @@ impl Worker {
                 _ => None,
             };
         }
+        let records = record::fresh(&pod);
         Worker {
-            records: record::fresh(&pod),
+            askers: records.iter().map(|_| Vec::new()).collect(),
+            records,
             volumes: None,
             overall,
             written: None,
@@ -89,7 +96,8 @@ impl Worker {
         self.recover().await;
         self.overall.start_time.get_or_insert_with(Timestamp::now);
         loop {
-            match seen.borrow_and_update().clone() {
+            let now = seen.borrow_and_update().clone();
+            match now {
                 Some(pod) => self.pod = pod,
                 None => {
                     self.destroy().await;
@@ -146,6 +154,7 @@ impl Worker {
                 }
                 Ok(Found::Held) => {
                     record.state = State::Starting;
+                    record.found = true;
                     self.shared.metrics.reattached.inc();
                     info!(pod = %self.pod.name_any(), container = %record.spec.name, "found a running container again");
                     supervision::reattach(self.watch(index));
@@ -233,22 +242,48 @@ impl Worker {
         let deadline = Instant::now() + Duration::from_secs(grace);
         let shorter = self.stop_deadline.is_none_or(|before| deadline + Duration::from_secs(1) < before);
         for index in 0..self.records.len() {
-            let record = &self.records[index];
-            if !record.is_live() || (record.stopping && !shorter) {
+            let record = &mut self.records[index];
+            // A shim that has not recorded its start yet is asked when it reports.
+            if !matches!(record.state, State::Running(_)) || (record.stopping && !shorter) {
                 continue;
             }
-            let name = record.spec.name.clone();
-            let first = !record.stopping;
-            // A shim that has not recorded its start yet is asked again when it reports.
-            if let Err(error) = supervision::stop(&record.dir(&self.dir), grace) {
-                warn!(pod = %self.pod.name_any(), container = name, %error, "a container cannot be stopped");
-            }
-            self.records[index].stopping = matches!(self.records[index].state, State::Running(_));
-            if first {
-                self.event(Severity::Normal, "Killing", &format!("Stopping container {name}")).await;
-            }
+            record.stopping = false;
+            let why = format!("Stopping container {}", record.spec.name);
+            self.stop_one(index, grace, &why).await;
         }
         self.stop_deadline = Some(deadline);
+    }
+
+    /// Asks one running container to stop, after its preStop hook.
+    async fn stop_one(&mut self, index: usize, grace: u64, why: &str) {
+        let record = &mut self.records[index];
+        let State::Running(started) = &record.state else { return };
+        if std::mem::replace(&mut record.stopping, true) {
+            return;
+        }
+        let at = started.at;
+        let dir = record.dir(&self.dir);
+        let hook = record.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.clone());
+        self.event(Severity::Normal, "Killing", why).await;
+        let span = tracing::Span::current();
+        let stop = move |grace| {
+            if let Err(error) = supervision::stop(&dir, grace) {
+                span.in_scope(|| warn!(dir = %dir.display(), %error, "a container cannot be stopped"));
+            }
+        };
+        let Some(hook) = hook.filter(|_| grace > 0) else { return stop(grace) };
+        let asker = self.asker(index, at);
+        self.askers[index].push(AbortOnDropHandle::new(tokio::spawn(async move {
+            let before = Instant::now();
+            if !matches!(
+                tokio::time::timeout(Duration::from_secs(grace), asker.hook(&hook)).await,
+                Ok(Ok(()))
+            ) {
+                warn!(container = asker.container.name, "the preStop hook did not succeed");
+            }
+            // What the hook used up is gone, but for a moment to end in.
+            stop(grace.saturating_sub(before.elapsed().as_secs()).max(2));
+        })));
     }
 
     async fn note(&mut self, report: ContainerReport) {
@@ -261,26 +296,38 @@ impl Worker {
             Report::Started(started) => {
                 // Stated again by a shim found again; a container that is already running keeps its probes' results.
                 if record.state == State::Starting {
+                    let at = started.at;
                     record.state = State::Running(started);
-                    record.started = true;
-                    record.ready = true;
-                    let name = record.spec.name.clone();
-                    self.shared.metrics.started.inc();
-                    self.event(Severity::Normal, "Started", &format!("Started container {name}")).await;
+                    record.started = record.spec.startup_probe.is_none();
+                    record.ready = record.started && record.spec.readiness_probe.is_none();
+                    self.running(index, at).await;
                 }
+            }
+            Report::Probed(verdict) => self.probed(index, verdict).await,
+            Report::HookFailed(error) => {
+                let name = record.spec.name.clone();
+                self.event(
+                    Severity::Warning,
+                    "FailedPostStartHook",
+                    &format!("PostStartHook failed: {error}"),
+                )
+                .await;
+                self.stop_one(index, self.grace(), &format!("FailedPostStartHook of container {name}")).await;
             }
             Report::Over(Found::Held | Found::Intended) => {
                 let failure =
                     std::fs::read_to_string(record.dir(&self.dir).join("shim-error")).unwrap_or_default();
-                self.lost(index, "the shim did not start", failure).await;
+                self.lost(index, None, format!("The shim did not start: {failure}")).await;
             }
-            Report::Over(Found::Lost(_)) => {
+            Report::Over(Found::Lost(started)) => {
                 let message = "The container could not be located: its shim was killed".to_owned();
-                self.lost(index, "ContainerStatusUnknown", message).await;
+                self.lost(index, Some(started.at), message).await;
             }
             Report::Over(Found::Exited(exit)) => {
                 let message = launch::termination_message(&record.spec, &record.dir(&self.dir), &exit);
                 let started = exit.start_error.clone();
+                self.askers[index].clear();
+                let record = &mut self.records[index];
                 let wait = record.end(exit, message, &self.uid);
                 if let Some(error) = started {
                     self.event(Severity::Warning, "Failed", &format!("Error: {error}")).await;
@@ -289,18 +336,66 @@ impl Worker {
             }
             Report::Broken(error) => {
                 let message = format!("the container's folder cannot be read: {error}");
-                self.lost(index, "ContainerStatusUnknown", message).await;
+                self.lost(index, None, message).await;
             }
         }
     }
 
-    async fn lost(&mut self, index: usize, what: &str, message: String) {
-        warn!(pod = %self.pod.name_any(), container = %self.records[index].spec.name, what, message, "container lost");
+    /// Sets up what goes with a running container.
+    async fn running(&mut self, index: usize, at: Timestamp) {
+        let asker = self.asker(index, at);
+        let lifecycle = asker.container.lifecycle.clone();
+        let name = asker.container.name.clone();
+        let mut tasks = Vec::new();
+        // A container found again had its hook already.
+        if let Some(hook) = lifecycle.and_then(|lifecycle| lifecycle.post_start)
+            && !self.records[index].found
+        {
+            tasks.push(AbortOnDropHandle::new(tokio::spawn(asker.clone().after_start(hook))));
+        }
+        tasks.push(AbortOnDropHandle::new(tokio::spawn(asker.probe())));
+        self.askers[index] = tasks;
+        self.shared.metrics.started.inc();
+        self.event(Severity::Normal, "Started", &format!("Started container {name}")).await;
+    }
+
+    async fn probed(&mut self, index: usize, verdict: Verdict) {
+        let record = &mut self.records[index];
+        match (verdict.kind, &verdict.failure) {
+            (Kind::Startup, None) => {
+                record.started = true;
+                record.ready = record.spec.readiness_probe.is_none();
+            }
+            (Kind::Readiness, failure) => record.ready = failure.is_none(),
+            (Kind::Liveness, None) | (Kind::Startup | Kind::Liveness, Some(_)) => {}
+        }
+        let Some(failure) = verdict.failure else { return };
+        let (name, probe) = (record.spec.name.clone(), verdict.kind.name());
+        self.event(Severity::Warning, "Unhealthy", &format!("{probe} probe failed: {failure}")).await;
+        if verdict.kind != Kind::Readiness {
+            let why = format!("Container {name} failed {} probe, will be restarted", probe.to_lowercase());
+            self.stop_one(index, self.grace(), &why).await;
+        }
+    }
+
+    fn asker(&self, index: usize, started_at: Timestamp) -> Asker {
+        Asker {
+            shim: self.shared.shim.clone(),
+            container: self.records[index].spec.clone(),
+            watch: self.watch(index),
+            started_at,
+        }
+    }
+
+    /// Records the end of an attempt of which nobody knows how it ended.
+    async fn lost(&mut self, index: usize, started_at: Option<Timestamp>, message: String) {
+        warn!(pod = %self.pod.name_any(), container = %self.records[index].spec.name, message, "container lost");
+        self.askers[index].clear();
         let now = Timestamp::now();
         let exit = crate::shim::files::Exit {
             code: 137,
             signal: None,
-            started_at: now,
+            started_at: started_at.unwrap_or(now),
             finished_at: now,
             out_of_memory: false,
             start_error: None,
@@ -392,7 +487,8 @@ impl Worker {
     async fn wait_for_deletion(&mut self, seen: &mut watch::Receiver<Seen>) {
         let mut removed = false;
         loop {
-            match seen.borrow_and_update().clone() {
+            let now = seen.borrow_and_update().clone();
+            match now {
                 None => return self.destroy().await,
                 Some(pod) => self.pod = pod,
             }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::backoff::Restarts;
-use crate::shim::files::{self, Exit, Started};
+use crate::shim::files::{self, Exit, Launch, Started};
 
 /// The part that a container plays in its Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,10 @@ pub(crate) struct Record {
     pub(crate) started: bool,
     /// By its readiness probe, or as soon as it started without one.
     pub(crate) ready: bool,
-    /// Why it is being stopped, when the node itself decided so.
+    /// It was asked to stop.
     pub(crate) stopping: bool,
+    /// An earlier host started it.
+    pub(crate) found: bool,
 }
 
 impl Record {
@@ -78,6 +80,7 @@ impl Record {
             started: false,
             ready: false,
             stopping: false,
+            found: false,
         }
     }
 
@@ -137,6 +140,7 @@ impl Record {
         self.started = false;
         self.ready = false;
         self.stopping = false;
+        self.found = false;
         self.restarts.ended(ran.unsigned_abs())
     }
 }
@@ -179,13 +183,18 @@ pub(crate) fn inspect(dir: &Path) -> io::Result<Found> {
     match files::read_json::<Started>(dir, files::STARTED)? {
         None => Ok(Found::Intended),
         Some(started) => {
-            if let (Some(pid), Some(start)) = (started.pid, started.pid_start)
-                && files::process_start(pid) == Some(start)
+            files::kill_session(started.shim_pid);
+            if let Ok(Some(Launch { cgroup: Some(cgroup), .. })) =
+                files::read_json::<Launch>(dir, files::LAUNCH)
             {
+<<<<<<< HEAD
                 let _ = nix::sys::signal::killpg(
                     nix::unistd::Pid::from_raw(pid),
                     nix::sys::signal::Signal::SIGKILL,
                 );
+=======
+                let _ = fs::write(cgroup.join("cgroup.kill"), "1");
+>>>>>>> w/node
             }
             Ok(Found::Lost(started))
         }

@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
+use crate::pod::probe::Verdict;
 use crate::pod::record::{Found, inspect};
 use crate::shim::files::{self, Started, Stop};
 
@@ -26,6 +27,10 @@ pub(crate) enum Report {
     Over(Found),
     /// The folder could not be watched.
     Broken(io::Error),
+    /// A probe came to another result.
+    Probed(Verdict),
+    /// A postStart hook failed.
+    HookFailed(String),
 }
 
 /// Reports of one container's attempt.
@@ -54,7 +59,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    async fn send(&self, report: Report) {
+    pub(crate) async fn send(&self, report: Report) {
         // The worker is gone when its Pod is: nobody is left to tell.
         let _ = self.reports.send(ContainerReport { index: self.index, attempt: self.attempt, report }).await;
     }

@@ -136,3 +136,23 @@ pub(crate) fn process_start(pid: i32) -> Option<u64> {
     // The command may hold spaces and parentheses; the fields start after the last one.
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
+
+/// Kills what a dead shim left in its session. A session's number is not used again while it has members, so with its
+/// leader gone they can only be the container's.
+pub(crate) fn kill_session(shim_pid: i32) {
+    if process_start(shim_pid).is_some() {
+        return;
+    }
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let session = fs::read_to_string(entry.path().join("stat"))
+            .ok()
+            .and_then(|stat| stat.rsplit_once(')')?.1.split_whitespace().nth(3)?.parse::<i32>().ok());
+        if session == Some(shim_pid) {
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}

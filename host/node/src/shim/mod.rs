@@ -3,6 +3,7 @@
 //! subcommand. A shim outlives a host that is killed, so it must never need the host, and it stays small: no runtime,
 //! no client, nothing initialised before it knows that it may run.
 
+mod exec;
 pub(crate) mod files;
 mod log;
 mod rootfs;
@@ -19,8 +20,8 @@ pub(crate) const NOT_MINE: u8 = 75;
 /// Exit status that the container gets when its program could not be started.
 pub(crate) const START_FAILED: i32 = 128;
 
-/// Runs a shim. `args` are the arguments after the hidden subcommand: `supervise DIR` from the node, `stage DIR` from
-/// the shim itself. The binary calls this before it starts threads.
+/// Runs a shim. `args` are the arguments after the hidden subcommand: `supervise DIR` and `exec DIR
+/// COMMAND..` from the node, `stage DIR` from the shim itself. The binary calls this before it starts threads.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let (Some(mode), Some(dir)) = (args.next(), args.next()) else {
@@ -33,6 +34,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(error) => refuse(&format!("supervising {}: {error}", dir.display())),
         },
         Some("stage") => stage::run(&dir),
+        Some("exec") => exec::run(&dir, &args.collect::<Vec<_>>()),
         _ => refuse("unknown shim mode"),
     }
 }

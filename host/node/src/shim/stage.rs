@@ -11,8 +11,9 @@ use std::process::{Command, ExitCode};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::getppid;
 
-use super::files::{self, Launch, Program};
+use super::files::{self, Launch, Program, Started};
 use super::{START_FAILED, rootfs, wasm};
 
 /// Becomes the program of the container in `dir`.
@@ -42,6 +43,10 @@ fn prepare(dir: &Path) -> io::Result<Ready> {
     SigSet::all().thread_unblock()?;
     // Should the shim itself be killed, its program goes with it rather than being left to nobody.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
+    let shim: Option<Started> = files::read_json(dir, files::STARTED)?;
+    if shim.is_none_or(|shim| shim.shim_pid != getppid().as_raw()) {
+        return Err(io::Error::other("the shim is gone"));
+    }
     let launch: Launch = files::read_json(dir, files::LAUNCH)?
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no launch.json"))?;
     match (&launch.cgroup, launch.limits.memory_bytes) {
@@ -79,7 +84,8 @@ fn prepare(dir: &Path) -> io::Result<Ready> {
     Ok(Ready::Exec(command))
 }
 
-fn search(program: &str, path: &str) -> io::Result<std::path::PathBuf> {
+/// Finds `program` on the container's PATH.
+pub(super) fn search(program: &str, path: &str) -> io::Result<std::path::PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     if program.contains('/') {
         return Ok(program.into());

@@ -43,7 +43,8 @@ pub(super) fn run(dir: &Path, prefix: Vec<OsString>) -> io::Result<ExitCode> {
         Started { shim_pid: Pid::this().as_raw(), pid: None, pid_start: None, at: Timestamp::now() };
     files::write_json(dir, files::STARTED, &started)?;
     let log = Arc::new(Mutex::new(log::LogFile::open(dir)?));
-    let mut child = Command::new(std::env::current_exe()?)
+    // Not by its path, where an upgrade may have put another version meanwhile.
+    let mut child = Command::new("/proc/self/exe")
         .args(prefix)
         .arg("stage")
         .arg(dir)
@@ -109,21 +110,18 @@ fn wait_for(main: Pid, signals: &SigSet, dir: &Path) -> io::Result<Ended> {
                 _ => {}
             }
         }
-        match signals.wait()? {
-            Signal::SIGTERM => {
-                let stop: Option<Stop> = files::read_json(dir, files::STOP).unwrap_or(None);
-                let grace = stop.map_or(30, |stop| stop.grace_seconds);
-                if grace > 0 {
-                    let _ = kill(main, Signal::SIGTERM);
-                }
-                // The process ends soon after `main`, and this thread with it, before the pid can be used again.
-                std::thread::spawn(move || {
-                    std::thread::sleep(Duration::from_secs(grace));
-                    let _ = killpg(main, Signal::SIGKILL);
-                });
+        // A terminal's Ctrl-C or hang-up is meant for the host, not for its containers: taken and ignored.
+        if signals.wait()? == Signal::SIGTERM {
+            let stop: Option<Stop> = files::read_json(dir, files::STOP).unwrap_or(None);
+            let grace = stop.map_or(30, |stop| stop.grace_seconds);
+            if grace > 0 {
+                let _ = kill(main, Signal::SIGTERM);
             }
-            // A terminal's Ctrl-C or hang-up is meant for the host, not for its containers.
-            _ => {}
+            // The process ends soon after `main`, and this thread with it, before the pid can be used again.
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_secs(grace));
+                let _ = killpg(main, Signal::SIGKILL);
+            });
         }
     }
 }

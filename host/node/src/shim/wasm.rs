@@ -4,7 +4,7 @@
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::p2::bindings::Command;
-use wasmtime_wasi::{DirPerms, FilePerms, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::files::{Launch, Program};
 
@@ -50,12 +50,8 @@ async fn run_command(launch: &Launch) -> Result<u8, String> {
         wasi.env(name, value);
     }
     for bind in &launch.binds {
-        let (dirs, files) = if bind.read_only {
-            (DirPerms::READ, FilePerms::READ)
-        } else {
-            (DirPerms::all(), FilePerms::all())
-        };
-        wasi.preopened_dir(&bind.source, bind.target.to_string_lossy(), dirs, files)
+        let perms = if bind.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+        wasi.preopened_dir(&bind.source, bind.target.to_string_lossy(), perms)
             .map_err(|error| format!("opening the volume at {}: {error:#}", bind.target.display()))?;
     }
     let memory = launch.limits.memory_bytes.map_or(DEFAULT_MEMORY, |bytes| bytes as usize);

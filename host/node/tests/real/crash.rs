@@ -99,3 +99,21 @@ async fn a_job_survives_kills_at_random_moments() {
     assert_eq!(ran.len(), 12, "a Pod ran twice: {text}");
     host.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_shim_takes_its_container_with_it_and_the_pod_says_so() {
+    let Some(host) = Host::start().await else { return };
+    let marker = format!("{}", 3_000_000 + std::process::id());
+    let pod = host.shell("shimless", &format!("sleep {marker} & sleep {marker}; exit 0"), json!({})).await;
+    eventually("the start", || processes(&marker) == 2).await;
+    let dir = host.dir.path().join("data/pods").join(pod.metadata.uid.unwrap()).join("containers/main/0");
+    let started: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(dir.join("started.json")).unwrap()).unwrap();
+    let shim = i32::try_from(started["shim_pid"].as_i64().unwrap()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL).unwrap();
+    let pod = host.ended("shimless").await;
+    let end = pod.status.unwrap().container_statuses.unwrap()[0].state.clone().unwrap().terminated.unwrap();
+    assert_eq!((end.exit_code, end.reason.as_deref()), (137, Some("ContainerStatusUnknown")));
+    eventually("the end of what it started", || processes(&marker) == 0).await;
+    host.finish().await;
+}

@@ -26,14 +26,18 @@ fn server() -> Option<&'static Path> {
             match built {
                 Ok(output) if output.status.success() => {}
                 Ok(output) => {
+<<<<<<< HEAD
                     println!(
+=======
+                    eprintln!(
+>>>>>>> w/node
                         "skipped: tests/real/build.sh failed: {}",
                         String::from_utf8_lossy(&output.stderr)
                     );
                     return None;
                 }
                 Err(error) => {
-                    println!("skipped: tests/real/build.sh cannot run: {error}");
+                    eprintln!("skipped: tests/real/build.sh cannot run: {error}");
                     return None;
                 }
             }

@@ -31,7 +31,7 @@ async fn a_job_completes_quickly() {
     let start = Instant::now();
     let _: Job = host.create(job("quick", "echo done", json!({}))).await;
     let done = host.until("quick", |job: &Job| has(job, "Complete")).await;
-    println!("created to Complete: {:?}", start.elapsed());
+    eprintln!("created to Complete: {:?}", start.elapsed());
     let status = done.status.unwrap();
     assert_eq!((status.succeeded, status.active, status.failed), (Some(1), None, None));
     assert!(status.completion_time.is_some());
