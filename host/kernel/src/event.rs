@@ -64,7 +64,14 @@ pub(crate) fn recorder(client: Client, metrics: KernelMetrics) -> (EventRecorder
 
 impl EventRecorder {
     /// Says something about an object. `by` is the component that says it.
-    pub(crate) fn record(&self, about: ObjectReference, warning: bool, reason: &str, message: &str, by: &str) {
+    pub(crate) fn record(
+        &self,
+        about: ObjectReference,
+        warning: bool,
+        reason: &str,
+        message: &str,
+        by: &str,
+    ) {
         let said = Said {
             about,
             warning,
@@ -78,7 +85,13 @@ impl EventRecorder {
     }
 
     /// The same about an object of a known type.
-    pub(crate) fn tell<K: Resource<DynamicType = ()>>(&self, about: &K, warning: bool, reason: &str, message: &str) {
+    pub(crate) fn tell<K: Resource<DynamicType = ()>>(
+        &self,
+        about: &K,
+        warning: bool,
+        reason: &str,
+        message: &str,
+    ) {
         self.record(about.object_ref(&()), warning, reason, message, "purlin");
     }
 }

@@ -50,7 +50,9 @@ impl Conditions {
         context.add_variable("object", object.clone()).map_err(|error| failed(error.to_string()))?;
         match program.execute(&context) {
             Ok(Value::Bool(holds)) => Ok(holds),
-            Ok(other) => Err(failed(format!("the answer is a {:?}, and must be true or false", other.type_of()))),
+            Ok(other) => {
+                Err(failed(format!("the answer is a {:?}, and must be true or false", other.type_of())))
+            }
             Err(ExecutionError::NoSuchKey(_)) => Ok(false),
             Err(error) => Err(failed(error.to_string())),
         }
@@ -86,7 +88,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    const COMPLETE: &str = r#"object.status.conditions.exists(c, c.type == "Complete" && c.status == "True")"#;
+    const COMPLETE: &str =
+        r#"object.status.conditions.exists(c, c.type == "Complete" && c.status == "True")"#;
 
     #[test]
     fn a_fresh_object_satisfies_nothing() {
@@ -115,7 +118,10 @@ mod tests {
         let conditions = Conditions::default();
         assert!(matches!(conditions.check("object.status ==="), Err(ConditionError::Syntax { .. })));
         assert!(matches!(conditions.holds("1 + 1", &json!({})), Err(ConditionError::Evaluation { .. })));
-        assert!(matches!(conditions.holds("nothing.here", &json!({})), Err(ConditionError::Evaluation { .. })));
+        assert!(matches!(
+            conditions.holds("nothing.here", &json!({})),
+            Err(ConditionError::Evaluation { .. })
+        ));
     }
 
     proptest! {

@@ -176,7 +176,8 @@ impl Kernel {
         push: Option<PushConfig>,
         tasks: &mut JoinSet<()>,
     ) -> Result<Loops, KernelError> {
-        let queue = |controller: &str| WorkQueue::new(QUEUE, Backoff::default(), self.metrics.queue(controller));
+        let queue =
+            |controller: &str| WorkQueue::new(QUEUE, Backoff::default(), self.metrics.queue(controller));
         let (plugins, experiments, trials) = (queue("plugin"), queue("experiment"), queue("trial"));
         let watch = async |kind: &str, subscriber: Arc<dyn Subscriber>| {
             let subscription = cache.subscribe(&Gvk::new(API_VERSION, kind), subscriber).await?;
@@ -184,7 +185,8 @@ impl Kernel {
             Ok::<_, CacheError>((subscription, kind))
         };
         let (of_plugins, plugin_kind) = watch("Plugin", Arc::new(Itself(plugins.clone()))).await?;
-        let (of_experiments, experiment_kind) = watch("Experiment", Arc::new(Itself(experiments.clone()))).await?;
+        let (of_experiments, experiment_kind) =
+            watch("Experiment", Arc::new(Itself(experiments.clone()))).await?;
         let (of_trials, trial_kind) = watch("Trial", Arc::new(Itself(trials.clone()))).await?;
         let (to_experiments, _) = watch("Trial", Arc::new(ToExperiment(experiments.clone()))).await?;
         let conditions = Arc::new(Conditions::default());
@@ -296,7 +298,9 @@ async fn keep_push_key(client: &Client) -> Result<PushKey, KernelError> {
 }
 
 async fn read_push_key(secrets: &Api<Secret>) -> Result<Option<PushKey>, KernelError> {
-    let Some(secret) = secrets.get_opt(PUSH_SECRET).await.map_err(KernelError::PushKey)? else { return Ok(None) };
+    let Some(secret) = secrets.get_opt(PUSH_SECRET).await.map_err(KernelError::PushKey)? else {
+        return Ok(None);
+    };
     let key = secret.data.and_then(|mut data| data.remove("key")).filter(|key| !key.0.is_empty());
     key.map(|key| Some(PushKey::new(key.0))).ok_or(KernelError::PushKeyMissing)
 }

@@ -114,13 +114,25 @@ impl KernelMetrics {
         registry.register("queue_depth", "Keys that wait for a worker", metrics.depth.clone());
         registry.register("queue_adds", "Keys added to a queue", metrics.adds.clone());
         registry.register("queue_retries", "Keys put back after a failure", metrics.retries.clone());
-        registry.register("queue_latency_seconds", "Time that a key waited for a worker", metrics.latency.clone());
+        registry.register(
+            "queue_latency_seconds",
+            "Time that a key waited for a worker",
+            metrics.latency.clone(),
+        );
         registry.register("queue_work_seconds", "Time that a worker had a key", metrics.work.clone());
         registry.register("plugin_calls", "Calls to plugins, by how they ended", metrics.calls.clone());
         registry.register("plugin_call_seconds", "Time of a call to a plugin", metrics.call_seconds.clone());
         registry.register("cached_objects", "Objects in the shared cache", metrics.objects.clone());
-        registry.register("watch_errors", "Watches that failed and were begun again", metrics.watch_errors.clone());
-        registry.register("events_dropped", "Events not recorded, for want of room", metrics.events_dropped.clone());
+        registry.register(
+            "watch_errors",
+            "Watches that failed and were begun again",
+            metrics.watch_errors.clone(),
+        );
+        registry.register(
+            "events_dropped",
+            "Events not recorded, for want of room",
+            metrics.events_dropped.clone(),
+        );
         metrics
     }
 

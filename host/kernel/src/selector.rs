@@ -22,7 +22,9 @@ enum Requirement {
 
 /// Why a text is no selector.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no label requirement; write key=value, key!=value, key in (a,b), key notin (a,b), key or !key")]
+#[error(
+    "`{0}` is no label requirement; write key=value, key!=value, key in (a,b), key notin (a,b), key or !key"
+)]
 pub struct SelectorError(String);
 
 impl LabelSelector {

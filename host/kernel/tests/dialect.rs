@@ -3,7 +3,10 @@
 
 mod common;
 
-use common::{Counting, Native, Running, Translating, client, counting_manifest, eventually, install, namespace, reaches};
+use common::{
+    Counting, Native, Running, Translating, client, counting_manifest, eventually, install, namespace,
+    reaches,
+};
 use k8s_openapi::api::core::v1::{ConfigMap, Event};
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -42,7 +45,8 @@ fn manifest(name: &str) -> Value {
 
 /// A Bundle has as many ConfigMaps as `spec.count` says, and shows how many there are and what its Secret is called.
 fn bundles() -> Translating {
-    let answer = |children: Vec<Value>, status| SyncAnswer { children, status, requeue_after: None, events: vec![] };
+    let answer =
+        |children: Vec<Value>, status| SyncAnswer { children, status, requeue_after: None, events: vec![] };
     Translating {
         related: Arc::new(|parent| {
             vec![Selector {
@@ -77,7 +81,8 @@ fn bundles() -> Translating {
 }
 
 fn bundle_api(client: &Client, namespace: &str) -> Api<DynamicObject> {
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, "v1", "Bundle"), "bundles");
+    let resource =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, "v1", "Bundle"), "bundles");
     Api::namespaced_with(client.clone(), namespace, &resource)
 }
 
@@ -123,7 +128,8 @@ async fn a_dialect_keeps_its_children() {
 
     // A related object that appears is seen.
     let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(client.clone(), &namespace);
-    let secret = serde_json::from_value(json!({"metadata": {"name": "s", "labels": {"bundle": "b"}}})).unwrap();
+    let secret =
+        serde_json::from_value(json!({"metadata": {"name": "s", "labels": {"bundle": "b"}}})).unwrap();
     secrets.create(&PostParams::default(), &secret).await.unwrap();
     status("secrets", json!(["s"])).await;
 

@@ -59,7 +59,8 @@ async fn experiments_run_to_their_ends() {
     experiments.create(&PostParams::default(), &experiment("budget", 7, 3)).await.unwrap();
     let done = reaches(&experiments, "budget", "Succeeded", "True/MaxTrialsReached").await;
     assert_eq!(done["status"]["trials"]["succeeded"], 7, "{done:#}");
-    let made = trials.list(&ListParams::default().labels("purlin.dev/experiment=budget")).await.unwrap().items;
+    let made =
+        trials.list(&ListParams::default().labels("purlin.dev/experiment=budget")).await.unwrap().items;
     let indexes: BTreeSet<u32> = made.iter().map(|trial| trial.spec.index).collect();
     assert_eq!(indexes, (0..7).collect());
     let objects: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);

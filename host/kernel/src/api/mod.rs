@@ -14,9 +14,9 @@ use kube::CustomResourceExt;
 pub(crate) use condition::whole_seconds;
 pub use condition::{Change, find as find_condition, is_true, set as set_condition};
 pub use experiment::{
-    Algorithm, Assignment, Direction, EarlyStopping, Experiment, ExperimentSpec, ExperimentStatus, MetricFormat,
-    MetricSource, MetricStrategy, MetricValue, MetricsCollector, Objective, OptimalTrial, Parameter, ParameterType,
-    ResumePolicy, Scale, Setting, TrialCounts, TrialParameter, TrialTemplate,
+    Algorithm, Assignment, Direction, EarlyStopping, Experiment, ExperimentSpec, ExperimentStatus,
+    MetricFormat, MetricSource, MetricStrategy, MetricValue, MetricsCollector, Objective, OptimalTrial,
+    Parameter, ParameterType, ResumePolicy, Scale, Setting, TrialCounts, TrialParameter, TrialTemplate,
 };
 pub use plugin::{Limits, OwnedKind, Plugin, PluginSpec, PluginStatus};
 pub use trial::{Measurement, ObservedMetric, Trial, TrialSpec, TrialStatus};

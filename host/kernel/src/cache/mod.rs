@@ -55,7 +55,9 @@ pub trait Subscriber: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
     /// The server does not serve it.
-    #[error("the API server serves no {0}: install its CustomResourceDefinition, or correct apiVersion and kind")]
+    #[error(
+        "the API server serves no {0}: install its CustomResourceDefinition, or correct apiVersion and kind"
+    )]
     NoSuchKind(Gvk),
     /// The server could not be asked.
     #[error("could not discover {kind}")]
@@ -114,7 +116,11 @@ impl Cache {
     ///
     /// # Errors
     /// The kind is not served, or the server could not be asked.
-    pub async fn subscribe(&self, gvk: &Gvk, subscriber: Arc<dyn Subscriber>) -> Result<Subscription, CacheError> {
+    pub async fn subscribe(
+        &self,
+        gvk: &Gvk,
+        subscriber: Arc<dyn Subscriber>,
+    ) -> Result<Subscription, CacheError> {
         let (kind, id) = loop {
             let kind = self.kind(gvk).await?;
             let mut users = kind.users.lock().unwrap_or_else(PoisonError::into_inner);

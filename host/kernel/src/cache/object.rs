@@ -73,8 +73,11 @@ impl CachedObject {
     /// # Errors
     /// The object has not the form of its kind.
     pub fn typed<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, ParseError> {
-        let parse = || serde_json::from_value::<T>(self.json()).map(Arc::new).map_err(|error| self.misread::<T>(&error));
-        let kept = self.typed.get_or_init(|| parse().map(|typed| typed as Arc<dyn Any + Send + Sync>)).clone()?;
+        let parse = || {
+            serde_json::from_value::<T>(self.json()).map(Arc::new).map_err(|error| self.misread::<T>(&error))
+        };
+        let kept =
+            self.typed.get_or_init(|| parse().map(|typed| typed as Arc<dyn Any + Send + Sync>)).clone()?;
         kept.downcast::<T>().or_else(|_| parse())
     }
 

@@ -27,7 +27,9 @@ impl Selection {
     /// Whether an object is meant.
     pub fn matches(&self, object: &DynamicObject) -> bool {
         let meta = &object.metadata;
-        self.namespace.as_deref().is_none_or(|namespace| meta.namespace.as_deref().unwrap_or_default() == namespace)
+        self.namespace
+            .as_deref()
+            .is_none_or(|namespace| meta.namespace.as_deref().unwrap_or_default() == namespace)
             && (self.names.is_empty()
                 || meta.name.as_ref().is_some_and(|name| self.names.iter().any(|wanted| wanted == name)))
             && self.labels.matches(meta.labels.as_ref())
@@ -60,7 +62,8 @@ impl Store {
             self.by_controller.entry(uid.to_owned()).or_default().insert(key.clone());
         }
         for (label, values) in &mut self.by_label {
-            if let Some(value) = object.object().metadata.labels.as_ref().and_then(|labels| labels.get(label)) {
+            if let Some(value) = object.object().metadata.labels.as_ref().and_then(|labels| labels.get(label))
+            {
                 values.entry(value.clone()).or_default().insert(key.clone());
             }
         }
@@ -75,7 +78,8 @@ impl Store {
             remove_from(&mut self.by_controller, uid, key);
         }
         for (label, values) in &mut self.by_label {
-            if let Some(value) = object.object().metadata.labels.as_ref().and_then(|labels| labels.get(label)) {
+            if let Some(value) = object.object().metadata.labels.as_ref().and_then(|labels| labels.get(label))
+            {
                 remove_from(values, value, key);
             }
         }
@@ -125,7 +129,8 @@ impl Store {
         }
         let mut values: HashMap<String, BTreeSet<ObjectKey>> = HashMap::new();
         for (key, object) in &self.objects {
-            if let Some(value) = object.object().metadata.labels.as_ref().and_then(|labels| labels.get(label)) {
+            if let Some(value) = object.object().metadata.labels.as_ref().and_then(|labels| labels.get(label))
+            {
                 values.entry(value.clone()).or_default().insert(key.clone());
             }
         }

@@ -68,7 +68,8 @@ fn apply(kind: &Kind, relist: &mut Relist, event: Event<DynamicObject>) -> (Vec<
         Event::InitApply(object) => {
             let change = put(kind, object);
             relist.seen.insert(change.object.key().clone());
-            let unchanged = change.previous.as_ref().is_some_and(|known| known.version() == change.object.version());
+            let unchanged =
+                change.previous.as_ref().is_some_and(|known| known.version() == change.object.version());
             if !unchanged {
                 relist.changes.push(change);
             }

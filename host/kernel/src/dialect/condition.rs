@@ -20,8 +20,10 @@ pub(super) fn with_fault(status: &Value, reason: &str, message: &str, now: Times
     }
     let time = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let before = conditions.iter().find(|condition| condition["type"] == SYNCED);
-    let since = before.and_then(|condition| condition["lastTransitionTime"].as_str()).unwrap_or(&time).to_owned();
-    let mut fresh: Vec<_> = conditions.iter().filter(|condition| condition["type"] != SYNCED).cloned().collect();
+    let since =
+        before.and_then(|condition| condition["lastTransitionTime"].as_str()).unwrap_or(&time).to_owned();
+    let mut fresh: Vec<_> =
+        conditions.iter().filter(|condition| condition["type"] != SYNCED).cloned().collect();
     fresh.push(json!({
         "type": SYNCED, "status": "False", "reason": reason, "message": message, "lastTransitionTime": since,
     }));

@@ -66,7 +66,11 @@ impl DialectEngine {
     ///
     /// # Errors
     /// One of the kinds is not served.
-    pub(crate) async fn start(&self, name: &str, installed: &Installed) -> Result<RunningDialect, CacheError> {
+    pub(crate) async fn start(
+        &self,
+        name: &str,
+        installed: &Installed,
+    ) -> Result<RunningDialect, CacheError> {
         let manifest = &installed.manifest;
         let controller = format!("dialect/{name}");
         let queue = WorkQueue::new(QUEUE, Backoff::default(), self.metrics.queue(&controller));

@@ -82,7 +82,10 @@ pub(super) fn desired(
     for child in children {
         let child = one(parent, child, kinds)?;
         if !seen.insert(child.key.clone()) {
-            return Err(CallError::Malformed(format!("the child {} {} is given twice", child.key.0, child.key.1)));
+            return Err(CallError::Malformed(format!(
+                "the child {} {} is given twice",
+                child.key.0, child.key.1
+            )));
         }
         desired.push(child);
     }
@@ -97,17 +100,24 @@ fn one(parent: &Parent<'_>, mut child: Value, kinds: &HashMap<Gvk, Emittable>) -
     let Some(kind) = kinds.get(&gvk) else {
         return malformed(format!("a child is of {gvk}, which the manifest does not list as a child"));
     };
-    let Some(name) = child["metadata"]["name"].as_str().filter(|name| !name.is_empty()).map(str::to_owned) else {
+    let Some(name) = child["metadata"]["name"].as_str().filter(|name| !name.is_empty()).map(str::to_owned)
+    else {
         return malformed(format!("a child of {gvk} has no metadata.name"));
     };
     let namespace = match (kind.namespaced, parent.key.namespace()) {
         (true, Some(namespace)) => namespace.to_owned(),
         (true, None) => match child["metadata"]["namespace"].as_str().filter(|text| !text.is_empty()) {
             Some(namespace) => namespace.to_owned(),
-            None => return malformed(format!("the child {gvk} {name} of a cluster-scoped parent needs a namespace")),
+            None => {
+                return malformed(format!(
+                    "the child {gvk} {name} of a cluster-scoped parent needs a namespace"
+                ));
+            }
         },
         (false, Some(_)) => {
-            return malformed(format!("a namespaced parent cannot own {gvk} {name}, which is cluster-scoped"));
+            return malformed(format!(
+                "a namespaced parent cannot own {gvk} {name}, which is cluster-scoped"
+            ));
         }
         (false, None) => String::new(),
     };
@@ -116,7 +126,9 @@ fn one(parent: &Parent<'_>, mut child: Value, kinds: &HashMap<Gvk, Emittable>) -
         return malformed(format!("the child {gvk} {name} has no metadata"));
     };
     // What the server decides is not the dialect's to say.
-    for field in ["resourceVersion", "uid", "generation", "creationTimestamp", "managedFields", "deletionTimestamp"] {
+    for field in
+        ["resourceVersion", "uid", "generation", "creationTimestamp", "managedFields", "deletionTimestamp"]
+    {
         metadata.remove(field);
     }
     if namespace.is_empty() {
@@ -204,7 +216,8 @@ pub(super) fn status_patch(from: &Value, to: &Value) -> Option<Value> {
         }
         (Value::Null, Value::Object(to)) => {
             let fields = to.iter().filter(|(_, value)| !value.is_null());
-            let whole = fields.filter_map(|(field, value)| Some((field.clone(), status_patch(&Value::Null, value)?)));
+            let whole =
+                fields.filter_map(|(field, value)| Some((field.clone(), status_patch(&Value::Null, value)?)));
             Some(Value::Object(whole.collect()))
         }
         (from, to) if from == to => None,

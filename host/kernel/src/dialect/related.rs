@@ -114,7 +114,8 @@ mod tests {
         Selection {
             namespace: Some("ns".to_owned()),
             names: names.iter().map(u8::to_string).collect(),
-            labels: LabelSelector::parse(&label.map(|value| format!("app={value}")).unwrap_or_default()).unwrap(),
+            labels: LabelSelector::parse(&label.map(|value| format!("app={value}")).unwrap_or_default())
+                .unwrap(),
         }
     }
 

@@ -141,10 +141,12 @@ impl DialectLoop {
         for selector in selectors {
             let gvk = Gvk::new(&selector.api_version, &selector.kind);
             let Some(kind) = self.watched.kinds.get(&gvk) else {
-                return Err(CallError::Malformed(format!("related asks for {gvk}, which the manifest does not list")));
+                return Err(CallError::Malformed(format!(
+                    "related asks for {gvk}, which the manifest does not list"
+                )));
             };
-            let labels =
-                LabelSelector::parse(&selector.labels).map_err(|error| CallError::Malformed(error.to_string()))?;
+            let labels = LabelSelector::parse(&selector.labels)
+                .map_err(|error| CallError::Malformed(error.to_string()))?;
             let own = key.object.namespace();
             let namespace = match (kind.namespaced(), selector.namespace.as_deref(), own) {
                 (false, _, _) => None,
@@ -169,7 +171,8 @@ impl DialectLoop {
         let texts = |objects: &BTreeMap<ChildKey, Arc<CachedObject>>| {
             objects.values().map(|object| object.json().to_string()).collect::<Vec<_>>()
         };
-        let request = SyncRequest { context, parent: text, children: texts(children), related: texts(&related) };
+        let request =
+            SyncRequest { context, parent: text, children: texts(children), related: texts(&related) };
         if parent.is_deleting() {
             self.plugin.finalize(&subject, request).await
         } else {
@@ -201,7 +204,12 @@ impl DialectLoop {
         Ok(none_wanted && observed.is_empty())
     }
 
-    async fn apply(&self, key: &ParentKey, parent: &CachedObject, child: Desired) -> Result<(), DialectError> {
+    async fn apply(
+        &self,
+        key: &ParentKey,
+        parent: &CachedObject,
+        child: Desired,
+    ) -> Result<(), DialectError> {
         let (gvk, name) = &child.key;
         let Some(kind) = self.watched.kinds.get(gvk) else { return Ok(()) };
         // A forced apply would take the fields of an object that is somebody else's.
@@ -225,7 +233,13 @@ impl DialectLoop {
         Ok(())
     }
 
-    async fn write_status(&self, kind: &Kind, name: &ObjectKey, from: &Value, to: &Value) -> Result<(), DialectError> {
+    async fn write_status(
+        &self,
+        kind: &Kind,
+        name: &ObjectKey,
+        from: &Value,
+        to: &Value,
+    ) -> Result<(), DialectError> {
         let Some(patch) = status_patch(from, to) else { return Ok(()) };
         self.patch_status(kind, name, json!({"status": patch})).await
     }
@@ -241,8 +255,8 @@ impl DialectLoop {
     }
 
     async fn delete(&self, child: &CachedObject) -> Result<(), DialectError> {
-        let Some((gvk, kind)) =
-            Gvk::of(child.object()).and_then(|gvk| self.watched.kinds.get(&gvk).map(|kind| (gvk.clone(), kind)))
+        let Some((gvk, kind)) = Gvk::of(child.object())
+            .and_then(|gvk| self.watched.kinds.get(&gvk).map(|kind| (gvk.clone(), kind)))
         else {
             return Ok(());
         };
@@ -260,7 +274,12 @@ impl DialectLoop {
     }
 
     /// Adds or removes the finalizer, on the parent as it was read and no other.
-    async fn set_finalizer(&self, kind: &Kind, parent: &CachedObject, wanted: bool) -> Result<bool, DialectError> {
+    async fn set_finalizer(
+        &self,
+        kind: &Kind,
+        parent: &CachedObject,
+        wanted: bool,
+    ) -> Result<bool, DialectError> {
         let mut finalizers = parent.object().metadata.finalizers.clone().unwrap_or_default();
         if finalizers.contains(&self.finalizer) == wanted {
             return Ok(false);
@@ -304,7 +323,9 @@ impl DialectLoop {
                 self.remember(key, |memory| memory.invalid = Some(settled_hash(&parent.json())));
                 Outcome::Settled
             }
-            CallError::Fault(Fault::Retry(retry)) => Outcome::After(Duration::from_millis(retry.after_ms.max(100))),
+            CallError::Fault(Fault::Retry(retry)) => {
+                Outcome::After(Duration::from_millis(retry.after_ms.max(100)))
+            }
             CallError::Fault(Fault::Failed(_))
             | CallError::Trap { .. }
             | CallError::DeadlineExceeded(_)

@@ -23,7 +23,8 @@ use super::outcome::Phase;
 use super::render::{Target, Template};
 use super::search::{check, search, settings};
 use crate::api::{
-    Assignment, EXPERIMENT_LABEL, Experiment, ExperimentStatus, INDEX_ANNOTATION, MetricSource, Trial, TrialSpec,
+    Assignment, EXPERIMENT_LABEL, Experiment, ExperimentStatus, INDEX_ANNOTATION, MetricSource, Trial,
+    TrialSpec,
 };
 use crate::digest::trial_name;
 use crate::event::shorten;
@@ -115,7 +116,8 @@ impl<W: World> Pass<'_, W> {
                     if suggestions.is_empty() && !active {
                         return self.end(&trials, exhausted(trials.len())).await;
                     }
-                    for (index, suggestion) in (next_index..).zip(suggestions.into_iter().take(ask as usize)) {
+                    for (index, suggestion) in (next_index..).zip(suggestions.into_iter().take(ask as usize))
+                    {
                         let trial = match self.trial(index, suggestion) {
                             Ok(trial) => trial,
                             Err(errors) => return self.end(&trials, invalid(&errors)).await,
@@ -170,19 +172,25 @@ impl<W: World> Pass<'_, W> {
         let algorithm = &self.experiment.spec.algorithm.name;
         let (reason, message, outcome) = match &error {
             TunerError::Missing => {
-                let message = format!("no installed plugin serves the algorithm `{algorithm}`, or one that early stopping names");
+                let message = format!(
+                    "no installed plugin serves the algorithm `{algorithm}`, or one that early stopping names"
+                );
                 ("AlgorithmUnavailable", message, Outcome::Backoff)
             }
             TunerError::Call(CallError::Fault(Fault::Invalid(errors))) => {
                 return self.end(trials, invalid(errors)).await;
             }
-            TunerError::Call(CallError::Fault(Fault::Retry(retry))) => {
-                ("Retry", retry.reason.clone(), Outcome::After(Duration::from_millis(retry.after_ms.max(100))))
-            }
+            TunerError::Call(CallError::Fault(Fault::Retry(retry))) => (
+                "Retry",
+                retry.reason.clone(),
+                Outcome::After(Duration::from_millis(retry.after_ms.max(100))),
+            ),
             TunerError::Call(error) => {
                 let message = format!("the tuner for `{algorithm}` gave no answer: {error}");
                 if self.attempt >= FAULTS_BORNE {
-                    return self.end(trials, Ending { succeeded: false, reason: "TunerFault", message }).await;
+                    return self
+                        .end(trials, Ending { succeeded: false, reason: "TunerFault", message })
+                        .await;
                 }
                 (fault_reason(error), message, Outcome::Backoff)
             }
@@ -198,7 +206,9 @@ impl<W: World> Pass<'_, W> {
     async fn stop_early(&self, trials: &[Arc<Trial>]) -> Result<Result<(), TunerError>, W::Error> {
         let running = |trial: &&Arc<Trial>| Phase::of(trial) == Phase::Running && !trial.spec.stop;
         let measured = |trial: &Arc<Trial>| trial.status.as_ref().is_some_and(|s| !s.measurements.is_empty());
-        let Some(search) = self.stopping_search(trials).filter(|_| trials.iter().filter(running).any(measured)) else {
+        let Some(search) =
+            self.stopping_search(trials).filter(|_| trials.iter().filter(running).any(measured))
+        else {
             return Ok(Ok(()));
         };
         let stop = match self.world.advise(search).await {
@@ -207,7 +217,11 @@ impl<W: World> Pass<'_, W> {
         };
         for trial in trials.iter().filter(running).filter(|trial| stop.contains(&trial.name_any())) {
             self.world.stop_trial(&trial.name_any()).await?;
-            self.world.tell(false, "TrialStoppedEarly", "Stopped a trial on the early stopping algorithm's advice");
+            self.world.tell(
+                false,
+                "TrialStoppedEarly",
+                "Stopped a trial on the early stopping algorithm's advice",
+            );
         }
         Ok(Ok(()))
     }
@@ -266,7 +280,10 @@ impl<W: World> Pass<'_, W> {
         let label = shorten(&experiment.name_any(), 63).trim_end_matches(['-', '.']).to_owned();
         labels.insert(EXPERIMENT_LABEL.to_owned(), label);
         let mut collector = spec.metrics_collector.clone();
-        if spec.early_stopping.is_some() && collector.observe_seconds == 0 && collector.source == MetricSource::Stdout {
+        if spec.early_stopping.is_some()
+            && collector.observe_seconds == 0
+            && collector.source == MetricSource::Stdout
+        {
             collector.observe_seconds = OBSERVE_SECONDS;
         }
         let trial = TrialSpec {

@@ -99,7 +99,8 @@ fn ending(experiment: &Experiment, trials: &[Arc<Trial>]) -> Option<Ending> {
     if let Some((best, value)) = optimal(experiment, trials)
         && reaches_goal(&spec.objective, value)
     {
-        let message = format!("trial {} reached the goal with {} = {value}", best.trial, spec.objective.metric);
+        let message =
+            format!("trial {} reached the goal with {} = {value}", best.trial, spec.objective.metric);
         return Some(Ending { succeeded: true, reason: "GoalReached", message });
     }
     let failed = counts.failed + counts.metrics_unavailable;
@@ -121,12 +122,17 @@ fn ending(experiment: &Experiment, trials: &[Arc<Trial>]) -> Option<Ending> {
 
 /// The end of a search whose algorithm has no more points.
 pub(super) fn exhausted(total: usize) -> Ending {
-    Ending { succeeded: true, reason: "SearchExhausted", message: format!("no point is left after {total} trials") }
+    Ending {
+        succeeded: true,
+        reason: "SearchExhausted",
+        message: format!("no point is left after {total} trials"),
+    }
 }
 
 fn is_checked(experiment: &Experiment) -> bool {
     let generation = experiment.metadata.generation;
-    let conditions = experiment.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let conditions =
+        experiment.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     find_condition(conditions, "Created")
         .is_some_and(|created| created.status == "True" && created.observed_generation == generation)
 }
@@ -134,11 +140,15 @@ fn is_checked(experiment: &Experiment) -> bool {
 fn is_over(experiment: &Experiment, trials: &[Arc<Trial>]) -> bool {
     let Some(status) = &experiment.status else { return false };
     let changed = |since: Option<i64>| experiment.metadata.generation != since;
-    if let Some(failed) = find_condition(&status.conditions, "Failed").filter(|failed| failed.status == "True") {
+    if let Some(failed) =
+        find_condition(&status.conditions, "Failed").filter(|failed| failed.status == "True")
+    {
         let curable = matches!(failed.reason.as_str(), "InvalidSpec" | "TunerFault");
         return !(curable && changed(failed.observed_generation));
     }
-    let Some(succeeded) = find_condition(&status.conditions, "Succeeded").filter(|done| done.status == "True") else {
+    let Some(succeeded) =
+        find_condition(&status.conditions, "Succeeded").filter(|done| done.status == "True")
+    else {
         return false;
     };
     let raised = experiment.spec.max_trials.is_none_or(|max| trials.len() < max as usize);
@@ -205,7 +215,9 @@ pub(super) fn status(
     let ended = matches!(standing, Standing::Ended(_));
     status.completion_time = if ended { status.completion_time.take().or(Some(time)) } else { None };
     // What holds now stands last, which is where the printer column looks.
-    let rank = |kind: &str| ["Created", "Running", "Suspended", "Succeeded", "Failed"].iter().position(|k| *k == kind);
+    let rank = |kind: &str| {
+        ["Created", "Running", "Suspended", "Succeeded", "Failed"].iter().position(|k| *k == kind)
+    };
     status.conditions.sort_by_key(|condition| (condition.status == "True", rank(&condition.type_)));
     status
 }

@@ -56,7 +56,9 @@ pub(crate) enum ExperimentError {
         source: KubeError,
     },
     /// A trial's name is in use.
-    #[error("experiment {experiment} needs a trial named {trial}, and one that is not its own has the name: delete it")]
+    #[error(
+        "experiment {experiment} needs a trial named {trial}, and one that is not its own has the name: delete it"
+    )]
     NameTaken {
         /// The experiment.
         experiment: String,

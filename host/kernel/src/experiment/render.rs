@@ -70,7 +70,10 @@ impl<'a> Template<'a> {
                 errors.push(field_error(
                     format!("spec.trialTemplate.parameters[{at}].name"),
                     &parameter.name,
-                    format!("the object does not use it; write ${{trialParameters.{}}} somewhere", parameter.name),
+                    format!(
+                        "the object does not use it; write ${{trialParameters.{}}} somewhere",
+                        parameter.name
+                    ),
                 ));
             }
         }
@@ -106,7 +109,11 @@ impl<'a> Template<'a> {
                 }
                 None => {
                     let field = format!("spec.trialTemplate.parameters[{at}].reference");
-                    errors.push(field_error(field, reference, "no parameter of the experiment has this name"));
+                    errors.push(field_error(
+                        field,
+                        reference,
+                        "no parameter of the experiment has this name",
+                    ));
                 }
             }
         }
@@ -170,10 +177,15 @@ impl Rendering<'_> {
             match value {
                 Some(value) => rendered.push_str(&value),
                 None => {
-                    let declared = self.template.parameters.iter().any(|p| inner.ends_with(&format!(".{}", p.name)));
+                    let declared =
+                        self.template.parameters.iter().any(|p| inner.ends_with(&format!(".{}", p.name)));
                     // One that is declared wrongly was reported where it is declared.
                     if !declared {
-                        self.errors.push(field_error(path, placeholder, "means nothing; declare it in parameters"));
+                        self.errors.push(field_error(
+                            path,
+                            placeholder,
+                            "means nothing; declare it in parameters",
+                        ));
                     }
                 }
             }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use purlin_sandbox::v0_1::{
-    Assignment, Context, Direction, Domain, FieldError, FloatRange, IntRange, Measurement, Objective, Outcome,
-    Parameter, Scale, Search, Setting, Trial as SearchTrial,
+    Assignment, Context, Direction, Domain, FieldError, FloatRange, IntRange, Measurement, Objective,
+    Outcome, Parameter, Scale, Search, Setting, Trial as SearchTrial,
 };
 
 use super::outcome::{Phase, objective_value};
@@ -88,7 +88,10 @@ pub(super) fn search(experiment: &Experiment, trials: &[Arc<Trial>], context: Co
 
 /// Settings as the contract has them.
 pub(super) fn settings(settings: &[api::Setting]) -> Vec<Setting> {
-    settings.iter().map(|setting| Setting { name: setting.name.clone(), value: setting.value.clone() }).collect()
+    settings
+        .iter()
+        .map(|setting| Setting { name: setting.name.clone(), value: setting.value.clone() })
+        .collect()
 }
 
 fn search_trial(objective: &api::Objective, trial: &Trial) -> SearchTrial {
@@ -122,7 +125,9 @@ fn search_trial(objective: &api::Objective, trial: &Trial) -> SearchTrial {
             }
             Phase::Pending | Phase::Running | Phase::Failed | Phase::MetricsUnavailable => None,
         },
-        measurements: status.map(|s| s.measurements.iter().filter_map(measured).collect()).unwrap_or_default(),
+        measurements: status
+            .map(|s| s.measurements.iter().filter_map(measured).collect())
+            .unwrap_or_default(),
     }
 }
 

@@ -9,7 +9,7 @@ use kube::{Client, ResourceExt};
 
 use super::parser::{FilterError, LONGEST_LINE, LineParser};
 use super::series::Series;
-use crate::api::{MetricSource, Trial, TRIAL_LABEL};
+use crate::api::{MetricSource, TRIAL_LABEL, Trial};
 
 /// Why metrics could not be collected.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,10 @@ impl Collector {
                     return Ok(Collected::Nothing("the trial's object has no Pod to read from".to_owned()));
                 };
                 let Some(container) = primary_container(&pod, trial.spec.primary_container.as_deref()) else {
-                    return Ok(Collected::Nothing(format!("Pod {} has no container to read from", pod.name_any())));
+                    return Ok(Collected::Nothing(format!(
+                        "Pod {} has no container to read from",
+                        pod.name_any()
+                    )));
                 };
                 if source == MetricSource::File {
                     return Ok(read_message(&pod, &container, &parser));
@@ -116,7 +119,11 @@ impl Collector {
             Ok(log) => log,
             // No such container yet, or its log is gone with its node.
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) => {
-                return Ok(Collected::Nothing(format!("Pod {} has no log: {}", pod.name_any(), status.message)));
+                return Ok(Collected::Nothing(format!(
+                    "Pod {} has no log: {}",
+                    pod.name_any(),
+                    status.message
+                )));
             }
             Err(source) => return Err(CollectError::Api { trial: trial.name_any(), source }),
         };

@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn json_lines_are_read_and_other_lines_passed_over() {
-        let text = "starting\n{\"accuracy\": 0.25, \"loss\": \"0.75\", \"epoch\": 1}\n{broken\n{\"accuracy\": 0.5}";
+        let text =
+            "starting\n{\"accuracy\": 0.25, \"loss\": \"0.75\", \"epoch\": 1}\n{broken\n{\"accuracy\": 0.5}";
         let metrics = parse(MetricFormat::Json, text).metrics();
         assert_eq!((metrics[0].latest.as_str(), metrics[0].min.as_str()), ("0.5", "0.25"));
         assert_eq!(metrics[1].latest, "0.75");

@@ -87,7 +87,8 @@ impl Receiver {
         body: &[u8],
     ) -> Result<(), (StatusCode, String)> {
         // Whoever has no valid token learns nothing, not even whether the trial exists.
-        let unauthorized = || (StatusCode::UNAUTHORIZED, "send $PURLIN_METRICS_TOKEN as a bearer token\n".to_owned());
+        let unauthorized =
+            || (StatusCode::UNAUTHORIZED, "send $PURLIN_METRICS_TOKEN as a bearer token\n".to_owned());
         let token = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
@@ -123,7 +124,10 @@ impl Receiver {
                 Err(error) => return Err(unavailable(error)),
             }
         }
-        Err((StatusCode::SERVICE_UNAVAILABLE, "the trial is written to by too many at once; send again\n".to_owned()))
+        Err((
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the trial is written to by too many at once; send again\n".to_owned(),
+        ))
     }
 }
 

@@ -9,7 +9,9 @@ const EXPRESSION_SIZE: usize = 1 << 20;
 
 /// Why a filter cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{filter}` cannot be used as a metrics filter: {why}; write a regular expression with two groups, name and value")]
+#[error(
+    "`{filter}` cannot be used as a metrics filter: {why}; write a regular expression with two groups, name and value"
+)]
 pub struct FilterError {
     filter: String,
     why: String,
@@ -25,7 +27,9 @@ impl TextFilter {
     pub(super) fn new(filters: &[String]) -> Result<Self, FilterError> {
         let default = [DEFAULT_FILTER.to_owned()];
         let filters = if filters.is_empty() { &default } else { filters };
-        Ok(TextFilter { expressions: filters.iter().map(|filter| compile(filter)).collect::<Result<_, _>>()? })
+        Ok(TextFilter {
+            expressions: filters.iter().map(|filter| compile(filter)).collect::<Result<_, _>>()?,
+        })
     }
 
     pub(super) fn read_line(&self, line: &str, found: &mut impl FnMut(&str, &str)) {
@@ -41,8 +45,10 @@ impl TextFilter {
 
 fn compile(filter: &str) -> Result<Regex, FilterError> {
     let wrong = |why: String| FilterError { filter: filter.to_owned(), why };
-    let expression =
-        RegexBuilder::new(filter).size_limit(EXPRESSION_SIZE).build().map_err(|error| wrong(error.to_string()))?;
+    let expression = RegexBuilder::new(filter)
+        .size_limit(EXPRESSION_SIZE)
+        .build()
+        .map_err(|error| wrong(error.to_string()))?;
     if expression.captures_len() < 3 {
         return Err(wrong(format!("it has {} groups", expression.captures_len() - 1)));
     }

@@ -63,7 +63,9 @@ pub(super) fn limits(spec: Option<&api::Limits>) -> Result<Limits, SourceError> 
     let Some(spec) = spec else { return Ok(limits) };
     let wrong = |field: &str, text: &str| SourceError::Refused {
         reason: "InvalidLimits",
-        message: format!("spec.limits.{field}: {text:?} cannot be read; write 64Mi for sizes and 5s for times"),
+        message: format!(
+            "spec.limits.{field}: {text:?} cannot be read; write 64Mi for sizes and 5s for times"
+        ),
     };
     if let Some(text) = &spec.memory {
         limits.memory = bytes(text).ok_or_else(|| wrong("memory", text))?;

@@ -39,7 +39,11 @@ pub enum DefinitionError {
 ///
 /// # Errors
 /// One of them was refused, or is not served in time.
-pub(crate) async fn install(client: &Client, manager: &str, definitions: &[Value]) -> Result<(), DefinitionError> {
+pub(crate) async fn install(
+    client: &Client,
+    manager: &str,
+    definitions: &[Value],
+) -> Result<(), DefinitionError> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let mut names = Vec::with_capacity(definitions.len());
     for definition in definitions {
@@ -70,7 +74,8 @@ async fn established(api: &Api<CustomResourceDefinition>, name: &str) -> Result<
         }
         let refused = conditions.iter().find(|c| c.type_ == "NamesAccepted" && c.status == "False");
         if refused.is_some() || tokio::time::Instant::now() >= deadline {
-            let why = refused.and_then(|c| c.message.clone()).unwrap_or_else(|| "it took too long".to_owned());
+            let why =
+                refused.and_then(|c| c.message.clone()).unwrap_or_else(|| "it took too long".to_owned());
             return Err(DefinitionError::NotEstablished { name: name.to_owned(), why });
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -58,7 +58,11 @@ impl InstalledPlugins {
         let mut others = plugins.iter().filter(|(other, _)| *other != name);
         others.find_map(|(other, installed)| {
             let taken = |kind: &&purlin_registry::OwnedKind| {
-                installed.manifest.owns.iter().any(|theirs| theirs.group() == kind.group() && theirs.kind() == kind.kind())
+                installed
+                    .manifest
+                    .owns
+                    .iter()
+                    .any(|theirs| theirs.group() == kind.group() && theirs.kind() == kind.kind())
             };
             let kind = manifest.owns.iter().find(taken)?;
             Some((other.clone(), format!("{}.{}", kind.plural(), kind.group())))
@@ -120,7 +124,12 @@ impl LoadedPlugin for Measured {
         self.plugin.context(now_ms, seed)
     }
 
-    async fn related(&self, subject: &Subject, context: Context, parent: String) -> Result<Vec<Selector>, CallError> {
+    async fn related(
+        &self,
+        subject: &Subject,
+        context: Context,
+        parent: String,
+    ) -> Result<Vec<Selector>, CallError> {
         self.count("related", self.plugin.related(subject, context, parent)).await
     }
 
@@ -140,7 +149,12 @@ impl LoadedPlugin for Measured {
         self.count("validate", self.plugin.validate(subject, search)).await
     }
 
-    async fn suggest(&self, subject: &Subject, search: Search, count: u32) -> Result<Vec<Suggestion>, CallError> {
+    async fn suggest(
+        &self,
+        subject: &Subject,
+        search: Search,
+        count: u32,
+    ) -> Result<Vec<Suggestion>, CallError> {
         self.count("suggest", self.plugin.suggest(subject, search, count)).await
     }
 

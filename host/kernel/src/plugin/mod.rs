@@ -127,7 +127,11 @@ impl PluginLoop {
     async fn install(&self, plugin: &Plugin, report: &mut Report<'_>) -> Result<(), Stop> {
         let name = plugin.name_any();
         let digest = self.resolve(plugin, report).await?;
-        let pulled = self.source.pull(&plugin.spec.image, &digest).await.map_err(|e| stop("Resolved", "PullFailed", &e))?;
+        let pulled = self
+            .source
+            .pull(&plugin.spec.image, &digest)
+            .await
+            .map_err(|e| stop("Resolved", "PullFailed", &e))?;
         report.manifest(&pulled.manifest);
         // Signatures have a step of their own here, so that nothing unverified is loaded once they are checked.
         report.set("Verified", None, "NotChecked", "signatures are not checked".to_owned());
@@ -181,7 +185,12 @@ impl PluginLoop {
         report.status.granted = granted;
         report.status.refused = refused.iter().map(|(name, _)| name.clone()).collect();
         if refused.is_empty() {
-            report.set("Granted", Some(true), "Granted", "it has every capability that it asks for".to_owned());
+            report.set(
+                "Granted",
+                Some(true),
+                "Granted",
+                "it has every capability that it asks for".to_owned(),
+            );
             return Ok(());
         }
         let asked: Vec<_> = refused.iter().map(|(name, why)| format!("{name} (it says: {why})")).collect();
@@ -191,15 +200,17 @@ impl PluginLoop {
 
     /// Whether a plugin may have the kinds that it asks for.
     fn may_own(&self, name: &str, manifest: &Manifest) -> Result<(), Stop> {
-        let refuse = |reason, message| Stop { condition: "Ready", reason, message, again: true, unload: false };
+        let refuse =
+            |reason, message| Stop { condition: "Ready", reason, message, again: true, unload: false };
         if let Some(kind) = manifest.owns.iter().find(|kind| kind.group() == GROUP) {
             return Err(refuse("KindReserved", format!("{} is the kernel's own", kind.kind())));
         }
         match self.installed.conflict(name, manifest) {
             None => Ok(()),
-            Some((other, kind)) => {
-                Err(refuse("KindConflict", format!("{kind} is owned by plugin {other}; delete one of the two")))
-            }
+            Some((other, kind)) => Err(refuse(
+                "KindConflict",
+                format!("{kind} is owned by plugin {other}; delete one of the two"),
+            )),
         }
     }
 
@@ -210,7 +221,11 @@ impl PluginLoop {
         pulled: &Pulled,
         report: &mut Report<'_>,
     ) -> Result<Installed, Stop> {
-        let loaded = self.source.load(pulled, &plugin.spec).await.map_err(|error| stop("Ready", "LoadFailed", &error))?;
+        let loaded = self
+            .source
+            .load(pulled, &plugin.spec)
+            .await
+            .map_err(|error| stop("Ready", "LoadFailed", &error))?;
         let loaded: Arc<dyn LoadedPlugin> = Arc::new(Measured::new(name, loaded, self.metrics.clone()));
         let algorithms = if pulled.manifest.serves(Stage::Tuner) {
             loaded.algorithms().await.map_err(|error| Stop {
@@ -242,7 +257,9 @@ impl PluginLoop {
             if now == digest {
                 report.set("Resolved", Some(true), "Resolved", format!("locked to {digest}"));
             } else {
-                let message = format!("locked to {digest}; the reference now stands for {now}: set spec.digest to follow it");
+                let message = format!(
+                    "locked to {digest}; the reference now stands for {now}: set spec.digest to follow it"
+                );
                 report.set("Resolved", Some(true), "TagMoved", message);
             }
         }
@@ -274,14 +291,17 @@ impl Reconciler for PluginLoop {
 
     async fn reconcile(&self, key: &ObjectKey, _: u32) -> Result<Outcome, PluginError> {
         self.plugins.synced().await;
-        let Some(cached) = self.plugins.read(|store| store.get(key)).filter(|cached| !cached.is_deleting()) else {
+        let Some(cached) = self.plugins.read(|store| store.get(key)).filter(|cached| !cached.is_deleting())
+        else {
             self.unload(&key.name).await;
             return Ok(Outcome::Settled);
         };
         let plugin = cached.typed::<Plugin>()?;
         let mut report = Report::new(&plugin);
         let loaded = self.installed.get(&key.name);
-        if let Some(loaded) = loaded.filter(|loaded| loaded.from == (cached.uid().to_owned(), plugin.metadata.generation)) {
+        if let Some(loaded) =
+            loaded.filter(|loaded| loaded.from == (cached.uid().to_owned(), plugin.metadata.generation))
+        {
             report.ready();
             report.manifest(&loaded.manifest);
             report.status.algorithms.clone_from(&loaded.algorithms);
@@ -337,7 +357,8 @@ impl<'a> Report<'a> {
     }
 
     fn set(&mut self, kind: &str, value: Option<bool>, reason: &str, message: String) {
-        let change = Change { kind, status: value, reason, message, generation: self.plugin.metadata.generation };
+        let change =
+            Change { kind, status: value, reason, message, generation: self.plugin.metadata.generation };
         set_condition(&mut self.status.conditions, change, self.now);
     }
 

@@ -35,7 +35,9 @@ fn parse(image: &str) -> Result<Reference, SourceError> {
 
 fn from_registry(error: ClientError) -> SourceError {
     match error {
-        ClientError::Artifact { .. } => SourceError::Refused { reason: "InvalidArtifact", message: error.to_string() },
+        ClientError::Artifact { .. } => {
+            SourceError::Refused { reason: "InvalidArtifact", message: error.to_string() }
+        }
         // What does not exist may be pushed, and who is not let in may be given credentials.
         ClientError::NotFound(_)
         | ClientError::Unauthorized(_)
@@ -52,9 +54,8 @@ impl PluginSource for SandboxedSource {
     }
 
     async fn pull(&self, image: &str, digest: &str) -> Result<Pulled, SourceError> {
-        let digest: Digest = digest.parse().map_err(|error: purlin_registry::NotADigest| SourceError::Refused {
-            reason: "InvalidDigest",
-            message: format!("spec.digest: {error}"),
+        let digest: Digest = digest.parse().map_err(|error: purlin_registry::NotADigest| {
+            SourceError::Refused { reason: "InvalidDigest", message: format!("spec.digest: {error}") }
         })?;
         let artifact =
             self.registry.pull(&Resolved::assume(parse(image)?, digest)).await.map_err(from_registry)?;
@@ -107,7 +108,12 @@ impl LoadedPlugin for Component {
         self.0.context(now_ms, seed)
     }
 
-    async fn related(&self, subject: &Subject, context: Context, parent: String) -> Result<Vec<Selector>, CallError> {
+    async fn related(
+        &self,
+        subject: &Subject,
+        context: Context,
+        parent: String,
+    ) -> Result<Vec<Selector>, CallError> {
         self.0.related(subject, context, parent).await
     }
 
@@ -127,7 +133,12 @@ impl LoadedPlugin for Component {
         self.0.validate(subject, search).await
     }
 
-    async fn suggest(&self, subject: &Subject, search: Search, count: u32) -> Result<Vec<Suggestion>, CallError> {
+    async fn suggest(
+        &self,
+        subject: &Subject,
+        search: Search,
+        count: u32,
+    ) -> Result<Vec<Suggestion>, CallError> {
         self.0.suggest(subject, search, count).await
     }
 

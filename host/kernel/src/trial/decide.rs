@@ -69,9 +69,10 @@ pub(super) fn decide(trial: &Trial, object: Observed<'_>, conditions: &Condition
     }
     let fail = |reason, message| Step::Fail { reason, message };
     match object {
-        Observed::Foreign => {
-            fail("NameTaken", "an object that is not this trial's has its name; delete it and the trial".to_owned())
-        }
+        Observed::Foreign => fail(
+            "NameTaken",
+            "an object that is not this trial's has its name; delete it and the trial".to_owned(),
+        ),
         Observed::Absent if trial.spec.stop => Step::Measure { early: true },
         Observed::Absent if reached("Created") => {
             fail("ObjectDeleted", "the trial's object was deleted while it ran".to_owned())

@@ -103,7 +103,17 @@ impl TrialLoop {
         queue: Arc<WorkQueue<ObjectKey>>,
     ) -> Self {
         let collector = Collector::new(client.clone());
-        TrialLoop { client, cache, trials, conditions, collector, push, events, queue, objects: Mutex::default() }
+        TrialLoop {
+            client,
+            cache,
+            trials,
+            conditions,
+            collector,
+            push,
+            events,
+            queue,
+            objects: Mutex::default(),
+        }
     }
 
     /// The kind of a trial's object, watched and synced.
@@ -125,11 +135,20 @@ impl TrialLoop {
     }
 
     /// The trial's object. What the cache does not have is asked of the server where that decides anything.
-    async fn observe(&self, trial: &Trial, kind: &Kind, key: &ObjectKey) -> Result<Option<Value>, TrialError> {
+    async fn observe(
+        &self,
+        trial: &Trial,
+        kind: &Kind,
+        key: &ObjectKey,
+    ) -> Result<Option<Value>, TrialError> {
         if let Some(object) = kind.read(|store| store.get(key)) {
             return Ok(Some(object.json()));
         }
-        if trial.status.as_ref().is_none_or(|status| status.completion_time.is_some() || status.start_time.is_none()) {
+        if trial
+            .status
+            .as_ref()
+            .is_none_or(|status| status.completion_time.is_some() || status.start_time.is_none())
+        {
             return Ok(None);
         }
         let api = kind.api(&self.client, Some(&key.namespace));
@@ -154,7 +173,9 @@ impl TrialLoop {
                 let present = api.get(&key.name).await.map_err(failed("read the object", key))?;
                 Ok(Created::Object(serde_json::to_value(present).unwrap_or_default()))
             }
-            Err(KubeError::Api(status)) if matches!(status.code, 400 | 422) => Ok(Created::Refused(status.message)),
+            Err(KubeError::Api(status)) if matches!(status.code, 400 | 422) => {
+                Ok(Created::Refused(status.message))
+            }
             Err(error) => Err(failed("create the object", key)(error)),
         }
     }
@@ -164,8 +185,10 @@ impl TrialLoop {
             return Ok(());
         }
         let uid = object["metadata"]["uid"].as_str().map(str::to_owned);
-        let params =
-            DeleteParams { preconditions: Some(Preconditions { uid, resource_version: None }), ..DeleteParams::background() };
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid, resource_version: None }),
+            ..DeleteParams::background()
+        };
         match kind.api(&self.client, Some(&key.namespace)).delete(&key.name, &params).await {
             Ok(_) => Ok(()),
             Err(KubeError::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
@@ -188,19 +211,37 @@ impl TrialLoop {
         }
     }
 
-    async fn end(&self, trial: &Trial, status: TrialStatus, ending: &Ending, key: &ObjectKey) -> Result<Outcome, TrialError> {
+    async fn end(
+        &self,
+        trial: &Trial,
+        status: TrialStatus,
+        ending: &Ending,
+        key: &ObjectKey,
+    ) -> Result<Outcome, TrialError> {
         self.write(trial, &status, key).await?;
         let warning = matches!(ending.condition, "Failed" | "MetricsUnavailable");
         self.events.tell(trial, warning, &format!("Trial{}", ending.condition), &ending.message);
         Ok(Outcome::Settled)
     }
 
-    async fn fail(&self, trial: &Trial, reason: &'static str, message: String, key: &ObjectKey) -> Result<Outcome, TrialError> {
+    async fn fail(
+        &self,
+        trial: &Trial,
+        reason: &'static str,
+        message: String,
+        key: &ObjectKey,
+    ) -> Result<Outcome, TrialError> {
         let ending = Ending { condition: "Failed", reason, message };
         self.end(trial, ended(trial, &ending, Timestamp::now()), &ending, key).await
     }
 
-    async fn measure(&self, trial: &Trial, early: bool, key: &ObjectKey, attempt: u32) -> Result<Outcome, TrialError> {
+    async fn measure(
+        &self,
+        trial: &Trial,
+        early: bool,
+        key: &ObjectKey,
+        attempt: u32,
+    ) -> Result<Outcome, TrialError> {
         let collected = match self.collector.collect(trial).await {
             Ok(Collected::Nothing(_)) if !early && attempt < COLLECT_ATTEMPTS => return Ok(Outcome::Backoff),
             Ok(collected) => collected,
@@ -228,7 +269,9 @@ impl TrialLoop {
             Ok(Collected::Series(series)) => status = with_series(status, &series),
             Ok(Collected::Nothing(_)) => {}
             // There is another reading in a moment, and one at the end that counts.
-            Err(error) => tracing::debug!(error = %crate::report(&error), "output of a running trial not read"),
+            Err(error) => {
+                tracing::debug!(error = %crate::report(&error), "output of a running trial not read")
+            }
         }
         self.write(trial, &status, key).await?;
         Ok(Outcome::After(Duration::from_secs(u64::from(seconds))))
@@ -298,7 +341,12 @@ impl TrialLoop {
             Step::Create => match self.create(&trial, &kind, key).await? {
                 Created::Refused(message) => self.fail(&trial, "ObjectRefused", message, key).await,
                 Created::Object(created) => {
-                    self.events.tell(trial.as_ref(), false, "ObjectCreated", &format!("Created {} {key}", gvk.kind));
+                    self.events.tell(
+                        trial.as_ref(),
+                        false,
+                        "ObjectCreated",
+                        &format!("Created {} {key}", gvk.kind),
+                    );
                     // Some objects are done the moment they exist; then one status write is enough.
                     match decide(&trial, self::observed(Some(&created), cached.uid()), &self.conditions) {
                         Step::Measure { early } => self.measure(&trial, early, key, attempt).await,
@@ -317,7 +365,8 @@ impl TrialLoop {
 fn observed<'a>(object: Option<&'a Value>, trial_uid: &str) -> Observed<'a> {
     let Some(object) = object else { return Observed::Absent };
     let owners = object["metadata"]["ownerReferences"].as_array();
-    let ours = owners.into_iter().flatten().any(|owner| owner["controller"] == true && owner["uid"] == trial_uid);
+    let ours =
+        owners.into_iter().flatten().any(|owner| owner["controller"] == true && owner["uid"] == trial_uid);
     if ours { Observed::Present(object) } else { Observed::Foreign }
 }
 

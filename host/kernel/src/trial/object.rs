@@ -69,7 +69,9 @@ fn is_pod_template(fields: &Map<String, Value>) -> bool {
 fn prepare(template: &mut Map<String, Value>, trial: &Trial, push: Option<&PushTarget>) {
     let labels = entry(entry(template, "metadata"), "labels");
     labels.insert(TRIAL_LABEL.to_owned(), json!(trial.name_any()));
-    let Some(containers) = template.get_mut("spec").and_then(|spec| spec.get_mut("containers")) else { return };
+    let Some(containers) = template.get_mut("spec").and_then(|spec| spec.get_mut("containers")) else {
+        return;
+    };
     let Some(containers) = containers.as_array_mut() else { return };
     let wanted = trial.spec.primary_container.as_deref();
     let primary = containers.iter_mut().find(|container| {
@@ -85,7 +87,9 @@ fn prepare(template: &mut Map<String, Value>, trial: &Trial, push: Option<&PushT
         (MetricSource::Push, _, Some(push)) => {
             let env = primary.entry("env").or_insert_with(|| json!([]));
             if let Some(env) = env.as_array_mut() {
-                for (name, value) in [("PURLIN_METRICS_URL", &push.url), ("PURLIN_METRICS_TOKEN", &push.token)] {
+                for (name, value) in
+                    [("PURLIN_METRICS_URL", &push.url), ("PURLIN_METRICS_TOKEN", &push.token)]
+                {
                     env.retain(|present| present.get("name").and_then(Value::as_str) != Some(name));
                     env.push(json!({"name": name, "value": value}));
                 }

@@ -1,6 +1,11 @@
 //! What the integration tests share: a real API server (`PURLIN_TEST_KUBECONFIG`), and native plugins.
 //!
 //! Without the variable the tests say so and pass: they need `tests/real/start.sh`.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary has a copy of this module and uses a part of it"
+)]
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,15 +14,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
 use kube::api::{Api, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, ResourceExt};
 use prometheus_client::registry::Registry;
 use purlin_kernel::api::{Plugin, PluginSpec};
 use purlin_kernel::stage::{LoadedPlugin, PluginSource, Pulled, SourceError};
 use purlin_kernel::{Config, Kernel, KernelError};
 use purlin_registry::Manifest;
-use purlin_sandbox::v0_1::{Assignment, Context, Domain, FieldError, Search, Selector, Suggestion, SyncRequest};
+use purlin_sandbox::v0_1::{
+    Assignment, Context, Domain, FieldError, Search, Selector, Suggestion, SyncRequest,
+};
 use purlin_sandbox::{CallError, Subject, SyncAnswer};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -30,7 +37,8 @@ pub async fn client() -> Option<Client> {
         return None;
     };
     let kubeconfig = Kubeconfig::read_from(path).expect("the kubeconfig can be read");
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("valid");
+    let config =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("valid");
     Some(Client::try_from(config).expect("a client"))
 }
 
@@ -43,7 +51,8 @@ pub async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
 /// A namespace of the test's own.
 pub async fn namespace(client: &Client, name: &str) -> String {
     let name = format!("{name}-{}", std::process::id());
-    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}})).expect("a namespace");
+    let namespace: Namespace =
+        serde_json::from_value(json!({"metadata": {"name": name}})).expect("a namespace");
     Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await.expect("created");
     name
 }
@@ -130,7 +139,11 @@ impl LoadedPlugin for Counting {
         self.calls.fetch_add(1, Ordering::Relaxed);
         if self.faults.load(Ordering::Relaxed) > 0 {
             self.faults.fetch_sub(1, Ordering::Relaxed);
-            return Err(CallError::Trap { function: "suggest", reason: "unreachable".to_owned(), frames: vec![] });
+            return Err(CallError::Trap {
+                function: "suggest",
+                reason: "unreachable".to_owned(),
+                frames: vec![],
+            });
         }
         let point = |n: usize| {
             let value = |domain: &Domain| match domain {
@@ -229,7 +242,8 @@ impl Running {
 pub async fn install(client: &Client, name: &str, image: &str, grants: &[&str]) {
     let api: Api<Plugin> = Api::all(client.clone());
     let _ = api.delete(name, &Default::default()).await;
-    eventually("the old plugin is gone", async || api.get_opt(name).await.ok()?.is_none().then_some(())).await;
+    eventually("the old plugin is gone", async || api.get_opt(name).await.ok()?.is_none().then_some(()))
+        .await;
     let spec = PluginSpec {
         image: image.to_owned(),
         grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),
@@ -254,7 +268,11 @@ pub fn condition(object: &Value, kind: &str) -> String {
     let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let found = conditions.iter().find(|condition| condition["type"] == kind);
     found.map_or_else(String::new, |condition| {
-        format!("{}/{}", condition["status"].as_str().unwrap_or(""), condition["reason"].as_str().unwrap_or(""))
+        format!(
+            "{}/{}",
+            condition["status"].as_str().unwrap_or(""),
+            condition["reason"].as_str().unwrap_or("")
+        )
     })
 }
 
@@ -275,8 +293,4 @@ where
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{name} did not reach {kind}={expected}: {:#}", last["status"]);
-}
-
-pub fn names<K: ResourceExt>(objects: &[K]) -> Vec<String> {
-    objects.iter().map(ResourceExt::name_any).collect()
 }

@@ -51,9 +51,7 @@ fn what_the_manifest_does_not_allow_is_refused() {
 
 #[test]
 fn only_owned_kinds_have_a_status_to_write() {
-    let with_status = |api: &str, kind: &str| {
-        json!({"apiVersion": api, "kind": kind, "metadata": {"name": "a"}, "status": {"a": 1}})
-    };
+    let with_status = |api: &str, kind: &str| json!({"apiVersion": api, "kind": kind, "metadata": {"name": "a"}, "status": {"a": 1}});
     assert!(check("ns", vec![with_status("v1", "ConfigMap")]).unwrap()[0].status.is_none());
     let own = &check("ns", vec![with_status("g/v1", "Own")]).unwrap()[0];
     assert_eq!(own.status, Some(json!({"a": 1})));
@@ -74,9 +72,17 @@ fn what_is_as_it_was_applied_is_not_applied_again() {
     let memory = HashMap::from([(child[0].key.clone(), applied)]);
     let observed = |object| BTreeMap::from([(child[0].key.clone(), object)]);
     assert!(plan(child.clone(), &observed(present.clone()), &memory).apply.is_empty());
-    assert_eq!(plan(child.clone(), &observed(cached(json!({"x": "2"}))), &memory).apply.len(), 1, "it was changed");
+    assert_eq!(
+        plan(child.clone(), &observed(cached(json!({"x": "2"}))), &memory).apply.len(),
+        1,
+        "it was changed"
+    );
     assert_eq!(plan(child.clone(), &BTreeMap::new(), &memory).apply.len(), 1, "it is gone");
-    assert_eq!(plan(child.clone(), &observed(present.clone()), &HashMap::new()).apply.len(), 1, "nothing remembered");
+    assert_eq!(
+        plan(child.clone(), &observed(present.clone()), &HashMap::new()).apply.len(),
+        1,
+        "nothing remembered"
+    );
     assert_eq!(plan(vec![], &observed(present), &memory).delete.len(), 1, "an orphan");
 }
 

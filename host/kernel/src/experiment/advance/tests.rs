@@ -2,8 +2,8 @@
 
 use super::{Pass, TunerError, World};
 use crate::api::{
-    Algorithm, Change, Experiment, ExperimentSpec, ExperimentStatus, MetricSource, MetricsCollector, Objective,
-    ObservedMetric, Trial, TrialStatus, TrialTemplate, is_true, set_condition,
+    Algorithm, Change, Experiment, ExperimentSpec, ExperimentStatus, MetricSource, MetricsCollector,
+    Objective, ObservedMetric, Trial, TrialStatus, TrialTemplate, is_true, set_condition,
 };
 use crate::expression::Conditions;
 use async_trait::async_trait;
@@ -95,7 +95,11 @@ impl World for Simulation {
     async fn suggest(&self, search: Search, count: u32) -> Result<Vec<Suggestion>, TunerError> {
         let mut server = self.0.lock().unwrap();
         if server.traps.pop() == Some(true) {
-            return Err(TunerError::Call(CallError::Trap { function: "suggest", reason: String::new(), frames: vec![] }));
+            return Err(TunerError::Call(CallError::Trap {
+                function: "suggest",
+                reason: String::new(),
+                frames: vec![],
+            }));
         }
         let left = server.space.saturating_sub(search.trials.len());
         Ok(vec![Suggestion { assignments: vec![], labels: vec![] }; left.min(count as usize)])
@@ -115,7 +119,8 @@ fn finish(trial: &mut Trial, failed: bool, value: u32) {
         (false, true) => "Failed",
         (false, false) => "Succeeded",
     };
-    let mut status = TrialStatus { completion_time: Some(Time(Timestamp::UNIX_EPOCH)), ..TrialStatus::default() };
+    let mut status =
+        TrialStatus { completion_time: Some(Time(Timestamp::UNIX_EPOCH)), ..TrialStatus::default() };
     let change = Change { kind, status: Some(true), reason: "R", message: String::new(), generation: None };
     set_condition(&mut status.conditions, change, Timestamp::UNIX_EPOCH);
     let text = || value.to_string();

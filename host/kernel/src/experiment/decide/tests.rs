@@ -1,5 +1,7 @@
 use super::{Standing, Step, decide, status};
-use crate::api::{Change, Experiment, ExperimentSpec, ExperimentStatus, ObservedMetric, Trial, TrialSpec, TrialStatus};
+use crate::api::{
+    Change, Experiment, ExperimentSpec, ExperimentStatus, ObservedMetric, Trial, TrialSpec, TrialStatus,
+};
 use crate::api::{Direction, Objective, ResumePolicy, find_condition, set_condition};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -7,7 +9,11 @@ use std::sync::Arc;
 fn experiment(edit: impl FnOnce(&mut ExperimentSpec)) -> Experiment {
     let mut spec = ExperimentSpec {
         parallelism: 3,
-        objective: Objective { metric: "m".to_owned(), direction: Direction::Maximize, ..Objective::default() },
+        objective: Objective {
+            metric: "m".to_owned(),
+            direction: Direction::Maximize,
+            ..Objective::default()
+        },
         ..ExperimentSpec::default()
     };
     edit(&mut spec);
@@ -28,12 +34,23 @@ fn trial(index: u32, condition: &str, value: Option<&str>) -> Arc<Trial> {
     let mut trial = Trial::new(&format!("e-{index}"), TrialSpec { index, ..TrialSpec::default() });
     let mut status = TrialStatus::default();
     if !condition.is_empty() {
-        let change = Change { kind: condition, status: Some(true), reason: "R", message: String::new(), generation: None };
+        let change = Change {
+            kind: condition,
+            status: Some(true),
+            reason: "R",
+            message: String::new(),
+            generation: None,
+        };
         set_condition(&mut status.conditions, change, Timestamp::UNIX_EPOCH);
     }
     if let Some(value) = value {
         let text = || value.to_owned();
-        status.metrics.push(ObservedMetric { name: "m".to_owned(), latest: text(), min: text(), max: text() });
+        status.metrics.push(ObservedMetric {
+            name: "m".to_owned(),
+            latest: text(),
+            min: text(),
+            max: text(),
+        });
     }
     trial.status = Some(status);
     Arc::new(trial)

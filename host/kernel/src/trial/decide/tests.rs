@@ -38,7 +38,10 @@ fn a_trial_follows_its_object() {
     assert_eq!(step(&started(trial(|_| {})), Some(json!({}))), Step::Run);
     assert_eq!(step(&started(trial(|_| {})), Some(json!({"done": true}))), Step::Measure { early: false });
     let failed = step(&started(trial(|_| {})), Some(json!({"done": true, "failed": true})));
-    assert!(matches!(failed, Step::Fail { reason: "ObjectFailed", .. }), "failure is looked at first: {failed:?}");
+    assert!(
+        matches!(failed, Step::Fail { reason: "ObjectFailed", .. }),
+        "failure is looked at first: {failed:?}"
+    );
 }
 
 #[test]
@@ -84,7 +87,8 @@ fn an_end_says_what_was_measured() {
     let end = |trial: &Trial, early, collected: &Collected| measured(trial, early, collected).condition;
     let stdout = trial(|_| {});
     let none = trial(|spec| {
-        spec.metrics_collector = MetricsCollector { source: MetricSource::None, ..MetricsCollector::default() };
+        spec.metrics_collector =
+            MetricsCollector { source: MetricSource::None, ..MetricsCollector::default() };
     });
     assert_eq!(end(&stdout, false, &Collected::Series(series.clone())), "Succeeded");
     assert_eq!(end(&stdout, false, &Collected::Series(Series::default())), "MetricsUnavailable");
