@@ -57,10 +57,12 @@ pub async fn namespace(client: &Client, name: &str) -> String {
     name
 }
 
+type Packed = (Manifest, Arc<dyn LoadedPlugin>);
+
 /// Plugins that are Rust: by image, what each says about itself and does.
 #[derive(Clone, Default)]
 pub struct Native {
-    plugins: Arc<Mutex<HashMap<String, (Manifest, Arc<dyn LoadedPlugin>)>>>,
+    plugins: Arc<Mutex<HashMap<String, Packed>>>,
     /// By image, what a tag stands for; by default a digest of the image's name.
     pub tags: Arc<Mutex<HashMap<String, String>>>,
 }
@@ -164,12 +166,13 @@ impl LoadedPlugin for Counting {
     }
 }
 
+type Related = dyn Fn(&Value) -> Vec<Selector> + Send + std::marker::Sync;
 type Sync = dyn Fn(&Value, &[Value], &[Value]) -> Result<SyncAnswer, CallError> + Send + std::marker::Sync;
 
 /// A dialect made of two functions.
 #[derive(Clone)]
 pub struct Translating {
-    pub related: Arc<dyn Fn(&Value) -> Vec<Selector> + Send + std::marker::Sync>,
+    pub related: Arc<Related>,
     pub sync: Arc<Sync>,
     pub finalize: Arc<Sync>,
 }
