@@ -59,13 +59,19 @@ pub enum KernelError {
     Definitions(#[from] DefinitionError),
     /// Its own kinds cannot be watched.
     #[error("could not watch the kernel's resources")]
-    Watch(#[from] CacheError),
+    Watch(#[source] Box<CacheError>),
     /// The key of push tokens could not be read or made.
     #[error("could not keep the key of metrics tokens in Secret {NAMESPACE}/{PUSH_SECRET}")]
     PushKey(#[source] KubeError),
     /// The Secret has no key.
     #[error("Secret {NAMESPACE}/{PUSH_SECRET} has no entry `key`: delete it, and the kernel makes another")]
     PushKeyMissing,
+}
+
+impl From<CacheError> for KernelError {
+    fn from(error: CacheError) -> Self {
+        KernelError::Watch(Box::new(error))
+    }
 }
 
 /// Tells whether the kernel does its work.
@@ -305,6 +311,7 @@ async fn read_push_key(secrets: &Api<Secret>) -> Result<Option<PushKey>, KernelE
     key.map(|key| Some(PushKey::new(key.0))).ok_or(KernelError::PushKeyMissing)
 }
 
+/// A thing that is to exist may exist already.
 fn unless_there<T>(created: Result<T, KubeError>) -> Result<(), KernelError> {
     match created {
         Ok(_) => Ok(()),

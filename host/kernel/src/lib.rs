@@ -7,6 +7,7 @@
 //! Each loop is split in the same way: decisions are pure functions over observed objects, and one module at its edge
 //! observes and acts.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on has failed"))]
 
 pub mod api;
 pub mod cache;

@@ -167,6 +167,6 @@ async fn many_experiments_run_at_once() {
         left = count - u32::try_from(done).unwrap();
         assert!(started.elapsed() < Duration::from_secs(300), "{left} of {count} are not done");
     }
-    println!("{count} experiments in {:?}", started.elapsed());
+    eprintln!("{count} experiments in {:?}", started.elapsed());
     kernel.stop().await;
 }

@@ -67,6 +67,9 @@ pub(crate) enum ExperimentError {
     },
 }
 
+/// Trials by name, each with the time of its creation.
+type Expected = BTreeMap<String, (Arc<Trial>, Instant)>;
+
 /// Reconciles Experiments.
 pub(crate) struct ExperimentLoop {
     client: Client,
@@ -76,7 +79,7 @@ pub(crate) struct ExperimentLoop {
     conditions: Arc<Conditions>,
     events: EventRecorder,
     /// By experiment UID: trials that were created and that the cache has not shown yet.
-    expected: Mutex<HashMap<String, BTreeMap<String, (Arc<Trial>, Instant)>>>,
+    expected: Mutex<HashMap<String, Expected>>,
 }
 
 impl ExperimentLoop {

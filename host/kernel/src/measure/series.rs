@@ -123,7 +123,7 @@ impl Readings {
         text.clone_into(&mut self.latest);
         let step = self.count;
         self.count += 1;
-        if step % self.stride != 0 {
+        if !step.is_multiple_of(self.stride) {
             return;
         }
         self.kept.push((step, text.to_owned()));
@@ -131,7 +131,7 @@ impl Readings {
         while self.kept.len() >= READINGS_KEPT {
             self.stride *= 2;
             let stride = self.stride;
-            self.kept.retain(|(step, _)| step % stride == 0);
+            self.kept.retain(|(step, _)| step.is_multiple_of(stride));
         }
     }
 }

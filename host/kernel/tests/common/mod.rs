@@ -1,6 +1,11 @@
 //! What the integration tests share: a real API server (`PURLIN_TEST_KUBECONFIG`), and native plugins.
 //!
 //! Without the variable the tests say so and pass: they need `tests/real/start.sh`.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary has a copy of this module and uses a part of it"
+)]
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,9 +14,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
 use kube::api::{Api, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, ResourceExt};
 use prometheus_client::registry::Registry;
 use purlin_kernel::api::{Plugin, PluginSpec};
 use purlin_kernel::stage::{LoadedPlugin, PluginSource, Pulled, SourceError};
@@ -52,10 +57,12 @@ pub async fn namespace(client: &Client, name: &str) -> String {
     name
 }
 
+type Packed = (Manifest, Arc<dyn LoadedPlugin>);
+
 /// Plugins that are Rust: by image, what each says about itself and does.
 #[derive(Clone, Default)]
 pub struct Native {
-    plugins: Arc<Mutex<HashMap<String, (Manifest, Arc<dyn LoadedPlugin>)>>>,
+    plugins: Arc<Mutex<HashMap<String, Packed>>>,
     /// By image, what a tag stands for; by default a digest of the image's name.
     pub tags: Arc<Mutex<HashMap<String, String>>>,
 }
@@ -159,12 +166,13 @@ impl LoadedPlugin for Counting {
     }
 }
 
+type Related = dyn Fn(&Value) -> Vec<Selector> + Send + std::marker::Sync;
 type Sync = dyn Fn(&Value, &[Value], &[Value]) -> Result<SyncAnswer, CallError> + Send + std::marker::Sync;
 
 /// A dialect made of two functions.
 #[derive(Clone)]
 pub struct Translating {
-    pub related: Arc<dyn Fn(&Value) -> Vec<Selector> + Send + std::marker::Sync>,
+    pub related: Arc<Related>,
     pub sync: Arc<Sync>,
     pub finalize: Arc<Sync>,
 }
@@ -288,8 +296,4 @@ where
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{name} did not reach {kind}={expected}: {:#}", last["status"]);
-}
-
-pub fn names<K: ResourceExt>(objects: &[K]) -> Vec<String> {
-    objects.iter().map(ResourceExt::name_any).collect()
 }
