@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use oci_client::client::ClientProtocol;
-use oci_client::errors::OciDistributionError;
+use oci_client::errors::{DigestError, OciDistributionError};
 use oci_client::manifest::OciDescriptor;
 use oci_client::secrets::RegistryAuth;
 
@@ -344,20 +344,22 @@ async fn blob(
     let fetch = || async {
         let mut stream = client.pull_blob_stream(name, &wanted).await?.stream;
         let mut content = BytesMut::new();
-        while let Some(piece) = stream.try_next().await? {
-            content.extend_from_slice(&piece);
+        loop {
+            match stream.try_next().await {
+                Ok(Some(piece)) => content.extend_from_slice(&piece),
+                // The library's own verdict on the whole. It is found again below, where it is not tried again and says
+                // which part is damaged.
+                Err(error) if error.get_ref().is_some_and(|error| error.is::<DigestError>()) => break,
+                Ok(None) => break,
+                Err(error) => return Err(error.into()),
+            }
             if content.len() as u64 > descriptor.size {
                 break;
             }
         }
         Ok(content.freeze())
     };
-    let content = retried(fetch).await.map_err(|error: OciDistributionError| match error {
-        OciDistributionError::DigestError(error) => {
-            Failure::Reason(format!("its {what} is damaged: {error}"))
-        }
-        other => Failure::Registry(other),
-    })?;
+    let content = retried(fetch).await.map_err(Failure::Registry)?;
     artifact::check(what, &descriptor.digest, &content)?;
     Ok(content)
 }

@@ -20,7 +20,7 @@ use crate::metrics::Name;
 use crate::v0_1::invoke::{Algorithms, Related, Stop, Suggest, Sync, Validate};
 use crate::v0_1::{self, Context, Event, FieldError, Search, Selector, Suggestion, SyncRequest};
 
-/// Whom a call is about, for the plugin's log lines and for traces: `kubeflow.org/v1 TFJob default/mnist`.
+/// Whom a call is about, for the plugin's log lines and for traces: `batch/v1 Job default/train`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject(Arc<str>);
 

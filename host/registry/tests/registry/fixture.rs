@@ -6,7 +6,7 @@ use serde_json::json;
 use wit_component::{StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, Resolve};
 
-pub fn manifest(name: &str) -> Manifest {
+pub(crate) fn manifest(name: &str) -> Manifest {
     let json = json!({
         "name": name, "version": "0.1.0", "description": "For tests", "wit": "0.1.0", "stages": ["tuner"],
         "algorithms": ["random"],
@@ -15,7 +15,7 @@ pub fn manifest(name: &str) -> Manifest {
     Manifest::from_json(json.to_string().as_bytes()).expect("manifest")
 }
 
-pub fn module() -> Vec<u8> {
+pub(crate) fn module() -> Vec<u8> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir("../../wit/v0.1").expect("contract");
     let world = resolve.select_world(&[package], Some("tuner-plugin")).expect("world");
@@ -24,36 +24,36 @@ pub fn module() -> Vec<u8> {
     module
 }
 
-pub fn artifact(name: &str) -> Artifact {
+pub(crate) fn artifact(name: &str) -> Artifact {
     let component = pack(&module(), &manifest(name)).expect("pack");
     Artifact::from_component(Bytes::from(component)).expect("artifact")
 }
 
 /// A served registry. Its folder goes with it.
-pub struct Served {
-    pub address: String,
-    pub folder: tempfile::TempDir,
-    pub loopback: Loopback,
+pub(crate) struct Served {
+    pub(crate) address: String,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) loopback: Loopback,
 }
 
 impl Served {
-    pub fn reference(&self, rest: &str) -> Reference {
+    pub(crate) fn reference(&self, rest: &str) -> Reference {
         format!("{}/{rest}", self.address).parse().expect("reference")
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 }
 
-pub async fn serve() -> Served {
+pub(crate) async fn serve() -> Served {
     let folder = tempfile::tempdir().expect("folder");
     let loopback = Loopback::open(folder.path()).expect("open");
     let address = serve_router(loopback.router()).await;
     Served { address, folder, loopback }
 }
 
-pub async fn serve_router(router: axum::Router) -> String {
+pub(crate) async fn serve_router(router: axum::Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listen");
     let address = listener.local_addr().expect("address").to_string();
     tokio::spawn(async move { axum::serve(listener, router).await });

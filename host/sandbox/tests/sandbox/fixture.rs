@@ -31,31 +31,34 @@ const PRELUDE: &str = r#"
         (local.get $at))
 "#;
 
-pub const RELATED: &str =
+pub(crate) const RELATED: &str =
     r#"(func (export "purlin:plugin/controller@0.1.0#related") (param i64 i64 i32 i32 i32 i32) (result i32)"#;
-pub const SYNC: &str = r#"(func (export "purlin:plugin/controller@0.1.0#sync")
+pub(crate) const SYNC: &str = r#"(func (export "purlin:plugin/controller@0.1.0#sync")
     (param $now i64) (param $seed i64) (param $config i32) (param $config_len i32) (param $parent i32)
     (param $parent_len i32) (param $children i32) (param $children_len i32) (param $related i32)
     (param $related_len i32) (result i32)"#;
-pub const FINALIZE: &str = r#"(func (export "purlin:plugin/controller@0.1.0#finalize")
+pub(crate) const FINALIZE: &str = r#"(func (export "purlin:plugin/controller@0.1.0#finalize")
     (param i64 i64 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)"#;
-pub const ALGORITHMS: &str = r#"(func (export "purlin:plugin/tuner@0.1.0#algorithms") (result i32)"#;
-pub const VALIDATE: &str = r#"(func (export "purlin:plugin/tuner@0.1.0#validate") (param i32) (result i32)"#;
-pub const SUGGEST: &str = r#"(func (export "purlin:plugin/tuner@0.1.0#suggest") (param i32) (result i32)"#;
-pub const STOP: &str = r#"(func (export "purlin:plugin/tuner@0.1.0#stop") (param i32) (result i32)"#;
+pub(crate) const ALGORITHMS: &str = r#"(func (export "purlin:plugin/tuner@0.1.0#algorithms") (result i32)"#;
+pub(crate) const VALIDATE: &str =
+    r#"(func (export "purlin:plugin/tuner@0.1.0#validate") (param i32) (result i32)"#;
+pub(crate) const SUGGEST: &str =
+    r#"(func (export "purlin:plugin/tuner@0.1.0#suggest") (param i32) (result i32)"#;
+pub(crate) const STOP: &str = r#"(func (export "purlin:plugin/tuner@0.1.0#stop") (param i32) (result i32)"#;
 
-pub const IMPORT_LOG: &str = r#"(import "purlin:plugin/log@0.1.0" "write" (func $log (param i32 i32 i32)))"#;
-pub const IMPORT_SUGGEST: &str =
+pub(crate) const IMPORT_LOG: &str =
+    r#"(import "purlin:plugin/log@0.1.0" "write" (func $log (param i32 i32 i32)))"#;
+pub(crate) const IMPORT_SUGGEST: &str =
     r#"(import "purlin:plugin/tuners@0.1.0" "suggest" (func $suggest (param i32 i32)))"#;
 
 /// Answers with the parent as the only child. Address 1024 holds the answer, 2048 the list of one string.
-pub const ECHO: &str = "
+pub(crate) const ECHO: &str = "
     (i32.store (i32.const 2048) (local.get $parent)) (i32.store (i32.const 2052) (local.get $parent_len))
     (i32.store (i32.const 1032) (i32.const 2048)) (i32.store (i32.const 1036) (i32.const 1))
     (i32.const 1024))";
 
 /// A dialect whose `sync` has `body` (with its closing parenthesis).
-pub fn dialect(name: &str, imports: &str, body: &str) -> Vec<u8> {
+pub(crate) fn dialect(name: &str, imports: &str, body: &str) -> Vec<u8> {
     let module = format!(
         "(module {imports} {PRELUDE} {RELATED} (i32.const 4096)) {FINALIZE} (i32.const 4096)) {SYNC} {body})"
     );
@@ -75,7 +78,7 @@ pub fn dialect(name: &str, imports: &str, body: &str) -> Vec<u8> {
 }
 
 /// A tuner that answers to the algorithm `name` and whose `suggest` has `body` (with its closing parenthesis).
-pub fn tuner(name: &str, imports: &str, body: &str) -> Vec<u8> {
+pub(crate) fn tuner(name: &str, imports: &str, body: &str) -> Vec<u8> {
     let module = format!(
         "(module {imports} {PRELUDE} {ALGORITHMS} (i32.const 4096)) {VALIDATE} (i32.const 4096))
             {STOP} (i32.const 4096)) {SUGGEST} {body})"
@@ -101,7 +104,7 @@ fn packed(world: &str, module: &str, manifest: serde_json::Value) -> Vec<u8> {
 }
 
 /// A core module with the metadata that wit-bindgen would put in.
-pub fn module_for(world: &str, module: &str) -> Vec<u8> {
+pub(crate) fn module_for(world: &str, module: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir("../../wit/v0.1").expect("contract");
     let world = resolve.select_world(&[package], Some(world)).expect("world");
@@ -110,19 +113,19 @@ pub fn module_for(world: &str, module: &str) -> Vec<u8> {
     module
 }
 
-pub fn sandbox() -> Sandbox {
+pub(crate) fn sandbox() -> Sandbox {
     sandbox_with(Config::default())
 }
 
-pub fn sandbox_with(config: Config) -> Sandbox {
+pub(crate) fn sandbox_with(config: Config) -> Sandbox {
     Sandbox::new(config, Metrics::new(&mut Default::default())).expect("sandbox")
 }
 
-pub fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits { memory: 4 << 20, deadline: Duration::from_millis(200), output: 64 << 10, concurrency: 4 }
 }
 
-pub fn request(component: Vec<u8>, grants: &[Capability]) -> LoadRequest {
+pub(crate) fn request(component: Vec<u8>, grants: &[Capability]) -> LoadRequest {
     use sha2::{Digest, Sha256};
     let digest = format!("sha256:{}", hex::encode(Sha256::digest(&component)));
     LoadRequest {
@@ -135,11 +138,11 @@ pub fn request(component: Vec<u8>, grants: &[Capability]) -> LoadRequest {
     }
 }
 
-pub async fn load(sandbox: &Sandbox, component: Vec<u8>) -> Arc<Plugin> {
+pub(crate) async fn load(sandbox: &Sandbox, component: Vec<u8>) -> Arc<Plugin> {
     try_load(sandbox, component, &[]).await.expect("load")
 }
 
-pub async fn try_load(
+pub(crate) async fn try_load(
     sandbox: &Sandbox,
     component: Vec<u8>,
     grants: &[Capability],
@@ -147,20 +150,20 @@ pub async fn try_load(
     sandbox.load(request(component, grants)).await
 }
 
-pub fn subject() -> Subject {
+pub(crate) fn subject() -> Subject {
     Subject::object("test.dev/v1", "Thing", "default", "a")
 }
 
-pub fn parent() -> String {
+pub(crate) fn parent() -> String {
     json!({"apiVersion": "test.dev/v1", "kind": "Thing", "metadata": {"name": "a", "namespace": "default"}})
         .to_string()
 }
 
-pub fn sync_request(plugin: &Plugin) -> SyncRequest {
+pub(crate) fn sync_request(plugin: &Plugin) -> SyncRequest {
     SyncRequest { context: plugin.context(1, 2), parent: parent(), children: vec![], related: vec![] }
 }
 
-pub fn search(algorithm: &str) -> Search {
+pub(crate) fn search(algorithm: &str) -> Search {
     Search {
         context: Context { now_ms: 1, seed: 2, config: "{}".to_owned() },
         algorithm: algorithm.to_owned(),
