@@ -46,5 +46,6 @@ pub enum LogError {
 #[async_trait]
 pub trait PodBackend: Send + Sync + Debug {
     /// The log, in pieces as they come.
-    async fn logs(&self, request: LogRequest) -> Result<BoxStream<'static, std::io::Result<Bytes>>, LogError>;
+    async fn logs(&self, request: LogRequest)
+    -> Result<BoxStream<'static, std::io::Result<Bytes>>, LogError>;
 }

@@ -64,7 +64,9 @@ impl Collector {
         let object = stored.value().map_err(ApiError::internal)?;
         if stored.facts.terminating {
             let has = |name: &str| {
-                object["metadata"]["finalizers"].as_array().is_some_and(|all| all.iter().any(|one| one == name))
+                object["metadata"]["finalizers"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().any(|one| one == name))
             };
             if has(ORPHAN) {
                 return self.orphan(&stored).await;
@@ -99,10 +101,14 @@ impl Collector {
             return Ok(());
         }
         let Some(resource) = self.engine.catalogue.by_table(&stored.key.resource) else { return Ok(()) };
-        let foreground = states.contains(&Owner::Waiting) && !self.engine.store.dependents(&stored.facts.uid).is_empty();
+        let foreground =
+            states.contains(&Owner::Waiting) && !self.engine.store.dependents(&stored.facts.uid).is_empty();
         let propagation = if foreground { Some(Propagation::Foreground) } else { None };
-        let options =
-            DeleteOptions { propagation, uid: Some(stored.facts.uid.to_string()), ..DeleteOptions::default() };
+        let options = DeleteOptions {
+            propagation,
+            uid: Some(stored.facts.uid.to_string()),
+            ..DeleteOptions::default()
+        };
         match self.engine.delete(&resource, &stored.key.namespace, &stored.key.name, &options).await {
             Err(error) if error.code != 404 && error.code != 409 => Err(error),
             _ => Ok(()),
@@ -121,7 +127,9 @@ impl Collector {
             Some(owner) if *owner.facts.uid == *text("uid") => {
                 let waits = owner.facts.terminating
                     && owner.value().is_ok_and(|owner| {
-                        owner["metadata"]["finalizers"].as_array().is_some_and(|all| all.iter().any(|f| f == FOREGROUND))
+                        owner["metadata"]["finalizers"]
+                            .as_array()
+                            .is_some_and(|all| all.iter().any(|f| f == FOREGROUND))
                     });
                 if waits { Owner::Waiting } else { Owner::Present }
             }
@@ -155,7 +163,9 @@ impl Collector {
     async fn foreground(&mut self, owner: &Arc<Stored>) -> Result<(), ApiError> {
         let mut blocking = false;
         for key in self.engine.store.dependents(&owner.facts.uid) {
-            let Some(dependent) = self.engine.store.get(&key.resource, &key.namespace, &key.name) else { continue };
+            let Some(dependent) = self.engine.store.get(&key.resource, &key.namespace, &key.name) else {
+                continue;
+            };
             let object = dependent.value().map_err(ApiError::internal)?;
             if !dependent.facts.terminating {
                 self.check_owners(&dependent, &object).await?;

@@ -91,7 +91,9 @@ async fn round(engine: &Engine, authority: &str) -> bool {
             }
         }
     }
-    for definition in engine.store.list(custom::TABLE, None).items.iter().filter(|object| object.facts.terminating) {
+    for definition in
+        engine.store.list(custom::TABLE, None).items.iter().filter(|object| object.facts.terminating)
+    {
         match empty_definition(engine, &definition.key.name).await {
             Ok(done) => waiting |= !done,
             Err(error) => {
@@ -120,7 +122,11 @@ async fn furnish(engine: &Engine, namespace: &str, authority: &str) -> Result<()
     }
 }
 
-async fn delete_all(engine: &Engine, resource: &Resource, namespace: Option<&str>) -> Result<usize, ApiError> {
+async fn delete_all(
+    engine: &Engine,
+    resource: &Resource,
+    namespace: Option<&str>,
+) -> Result<usize, ApiError> {
     let options = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
     let objects = engine.store.list(&resource.table, namespace).items;
     for object in objects.iter().filter(|object| !object.facts.terminating) {

@@ -39,7 +39,7 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let acceptor = TlsAcceptor::from(tls);
-    let graceful = Arc::new(GracefulShutdown::new());
+    let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let place = tokio::select! {
@@ -61,7 +61,8 @@ pub(crate) async fn serve(
                 }
             },
         };
-        let (acceptor, core, router, watcher) = (acceptor.clone(), core.clone(), router.clone(), graceful.watcher());
+        let (acceptor, core, router, watcher) =
+            (acceptor.clone(), core.clone(), router.clone(), graceful.watcher());
         tokio::spawn(async move {
             if let Err(error) = connection(stream, acceptor, core, router, watcher).await {
                 tracing::debug!(%error, "a connection ended with an error");
@@ -70,9 +71,7 @@ pub(crate) async fn serve(
         });
     }
     core.stopping.cancel();
-    if let Ok(graceful) = Arc::try_unwrap(graceful)
-        && tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err()
-    {
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still in flight when the server stopped");
     }
 }
@@ -92,12 +91,20 @@ async fn connection(
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(hyper_util::rt::TokioTimer::new()).max_buf_size(64 << 10);
-    builder.http2().timer(hyper_util::rt::TokioTimer::new()).max_concurrent_streams(250).max_send_buf_size(64 << 10);
+    builder
+        .http2()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .max_concurrent_streams(250)
+        .max_send_buf_size(64 << 10);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     watcher.watch(connection).await
 }
 
-async fn answer(core: &Core, router: Router, mut request: Request<Body>) -> Result<Response, std::convert::Infallible> {
+async fn answer(
+    core: &Core,
+    router: Router,
+    mut request: Request<Body>,
+) -> Result<Response, std::convert::Infallible> {
     if !public(request.uri().path()) {
         let token = request
             .headers()

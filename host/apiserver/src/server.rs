@@ -108,7 +108,8 @@ impl ApiServer {
         std::fs::create_dir_all(&data_dir)
             .map_err(|source| OpenError::Folder { path: data_dir.clone(), source })?;
         let pki = Arc::new(Pki::open(&data_dir.join("pki"))?);
-        let store = Store::open(&data_dir.join("store.db")).map_err(|error| OpenError::Store(error.to_string()))?;
+        let store =
+            Store::open(&data_dir.join("store.db")).map_err(|error| OpenError::Store(error.to_string()))?;
         let stopping = CancellationToken::new();
         let core = Arc::new(Core {
             engine: Arc::new(Engine::new(store)),
@@ -120,8 +121,12 @@ impl ApiServer {
             pods: RwLock::new(None),
             address: OnceLock::new(),
         });
-        lifecycle::ensure_defaults(&core.engine).await.map_err(|error| OpenError::Store(error.to_string()))?;
-        tokio::spawn(stopping.clone().run_until_cancelled_owned(lifecycle::run(core.engine.clone(), pki.ca.clone())));
+        lifecycle::ensure_defaults(&core.engine)
+            .await
+            .map_err(|error| OpenError::Store(error.to_string()))?;
+        tokio::spawn(
+            stopping.clone().run_until_cancelled_owned(lifecycle::run(core.engine.clone(), pki.ca.clone())),
+        );
         tokio::spawn(stopping.clone().run_until_cancelled_owned(collect::run(core.engine.clone())));
         let router = rest::router(core.clone());
         Ok(Self { core, router, pki, _guard: Arc::new(stopping.drop_guard()) })

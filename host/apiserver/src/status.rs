@@ -112,12 +112,16 @@ impl ApiError {
 
     /// 409 for an optimistic lock that failed.
     pub fn modified(about: About<'_>) -> Self {
-        Self::conflict(about, "the object has been modified; please apply your changes to the latest version and try again")
+        Self::conflict(
+            about,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        )
     }
 
     /// 409 with a reason in words.
     pub fn conflict(about: About<'_>, why: impl fmt::Display) -> Self {
-        let message = format!("Operation cannot be fulfilled on {} \"{}\": {why}", about.qualified(), about.name);
+        let message =
+            format!("Operation cannot be fulfilled on {} \"{}\": {why}", about.qualified(), about.name);
         Self::new(409, "Conflict", message).about(about)
     }
 
@@ -132,8 +136,11 @@ impl ApiError {
     pub fn invalid(about: About<'_>, causes: Vec<Cause>) -> Self {
         let mut words: Vec<String> = Vec::new();
         for cause in &causes {
-            let text =
-                if cause.field.is_empty() { cause.message.clone() } else { format!("{}: {}", cause.field, cause.message) };
+            let text = if cause.field.is_empty() {
+                cause.message.clone()
+            } else {
+                format!("{}: {}", cause.field, cause.message)
+            };
             if !words.contains(&text) {
                 words.push(text);
             }
@@ -179,7 +186,8 @@ impl ApiError {
 
     /// 403 of a create in a namespace that is going away.
     pub fn namespace_terminating(about: About<'_>, namespace: &str) -> Self {
-        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let why =
+            format!("unable to create new content in namespace {namespace} because it is being terminated");
         let mut error = Self::forbidden(about, why);
         if let Some(details) = &mut error.details {
             details.causes = vec![Cause {
@@ -310,7 +318,8 @@ impl Details {
                 .iter()
                 .map(|cause| {
                     let mut out = serde_json::Map::new();
-                    for (name, text) in [("reason", &cause.reason), ("message", &cause.message), ("field", &cause.field)]
+                    for (name, text) in
+                        [("reason", &cause.reason), ("message", &cause.message), ("field", &cause.field)]
                     {
                         if !text.is_empty() {
                             out.insert(name.into(), text.as_str().into());

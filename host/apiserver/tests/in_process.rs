@@ -6,7 +6,10 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, PropagationPolicy, WatchEvent, WatchParams};
+use kube::api::{
+    Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, PropagationPolicy, WatchEvent,
+    WatchParams,
+};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use purlin_apiserver::{ApiServer, Config, Identity};
 use serde_json::json;
@@ -26,7 +29,11 @@ async fn fixture() -> anyhow::Result<Fixture> {
 
 fn map(name: &str, value: &str) -> ConfigMap {
     ConfigMap {
-        metadata: ObjectMeta { name: Some(name.into()), labels: Some(BTreeMap::from([("v".into(), value.into())])), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(name.into()),
+            labels: Some(BTreeMap::from([("v".into(), value.into())])),
+            ..ObjectMeta::default()
+        },
         data: Some(BTreeMap::from([("key".into(), value.into())])),
         ..ConfigMap::default()
     }
@@ -58,7 +65,8 @@ async fn objects_are_created_read_changed_and_deleted() -> anyhow::Result<()> {
     let twice = maps.create(&PostParams::default(), &map("a", "1")).await.expect_err("taken");
     assert_eq!(code(&twice), 409);
     let mut stale = made.clone();
-    let patched = maps.patch("a", &PatchParams::default(), &Patch::Merge(json!({"data": {"key": "2"}}))).await?;
+    let patched =
+        maps.patch("a", &PatchParams::default(), &Patch::Merge(json!({"data": {"key": "2"}}))).await?;
     assert_eq!(patched.data.and_then(|data| data.get("key").cloned()).as_deref(), Some("2"));
     stale.data = None;
     let conflict = maps.replace("a", &PostParams::default(), &stale).await.expect_err("changed meanwhile");
@@ -79,10 +87,14 @@ async fn a_watch_tells_what_happened_since() -> anyhow::Result<()> {
     maps.create(&PostParams::default(), &map("a", "1")).await?;
     let params = WatchParams::default().labels("v=1").timeout(5);
     let mut events = maps.watch(&params, &since).await?.boxed();
-    assert!(matches!(events.try_next().await?, Some(WatchEvent::Added(object)) if object.metadata.name.as_deref() == Some("a")));
-    maps.patch("a", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"labels": {"v": "2"}}}))).await?;
+    assert!(
+        matches!(events.try_next().await?, Some(WatchEvent::Added(object)) if object.metadata.name.as_deref() == Some("a"))
+    );
+    maps.patch("a", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"labels": {"v": "2"}}})))
+        .await?;
     assert!(matches!(events.try_next().await?, Some(WatchEvent::Deleted(_))), "it left the selection");
-    maps.patch("a", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"labels": {"v": "1"}}}))).await?;
+    maps.patch("a", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"labels": {"v": "1"}}})))
+        .await?;
     assert!(matches!(events.try_next().await?, Some(WatchEvent::Added(_))), "it came back");
     Ok(())
 }
@@ -117,16 +129,24 @@ async fn a_definition_serves_its_kind_and_takes_it_along() -> anyhow::Result<()>
             "subresources": {"status": {}}}]},
     }))?;
     definitions.create(&PostParams::default(), &definition).await?;
-    let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.com", "v1", "Widget"), "widgets");
+    let kind =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.com", "v1", "Widget"), "widgets");
     let widgets: Api<DynamicObject> = Api::namespaced_with(fixture.client.clone(), "default", &kind);
     let widget = DynamicObject::new("w", &kind).data(json!({"spec": {"size": 1}, "status": {"seen": 1}}));
     let made = widgets.create(&PostParams::default(), &widget).await?;
     assert_eq!(made.metadata.generation, Some(1));
     assert!(made.data.get("status").is_none(), "the status is only set through its own path");
-    let seen = widgets.patch_status("w", &PatchParams::default(), &Patch::Merge(json!({"status": {"seen": 2}, "spec": {"size": 9}}))).await?;
+    let seen = widgets
+        .patch_status(
+            "w",
+            &PatchParams::default(),
+            &Patch::Merge(json!({"status": {"seen": 2}, "spec": {"size": 9}})),
+        )
+        .await?;
     assert_eq!((&seen.data["status"]["seen"], &seen.data["spec"]["size"]), (&json!(2), &json!(1)));
     assert_eq!(seen.metadata.generation, Some(1));
-    let grown = widgets.patch("w", &PatchParams::default(), &Patch::Merge(json!({"spec": {"size": 2}}))).await?;
+    let grown =
+        widgets.patch("w", &PatchParams::default(), &Patch::Merge(json!({"spec": {"size": 2}}))).await?;
     assert_eq!(grown.metadata.generation, Some(2));
     definitions.delete("widgets.example.com", &DeleteParams::default()).await?;
     assert!(until(async || definitions.get("widgets.example.com").await.is_err()).await);
@@ -148,14 +168,20 @@ fn owned(name: &str, owner: &ConfigMap, block: bool) -> ConfigMap {
 async fn dependents_follow_their_owner_in_each_way() -> anyhow::Result<()> {
     let fixture = fixture().await?;
     let maps: Api<ConfigMap> = Api::namespaced(fixture.client.clone(), "default");
-    for (policy, stays) in [(PropagationPolicy::Background, false), (PropagationPolicy::Foreground, false), (PropagationPolicy::Orphan, true)] {
+    for (policy, stays) in [
+        (PropagationPolicy::Background, false),
+        (PropagationPolicy::Foreground, false),
+        (PropagationPolicy::Orphan, true),
+    ] {
         let owner = maps.create(&PostParams::default(), &map("owner", "1")).await?;
         maps.create(&PostParams::default(), &owned("child", &owner, true)).await?;
         let params = DeleteParams { propagation_policy: Some(policy.clone()), ..DeleteParams::default() };
         maps.delete("owner", &params).await?;
         assert!(until(async || maps.get("owner").await.is_err()).await, "{policy:?}");
         if stays {
-            assert!(maps.get("child").await?.metadata.owner_references.is_none_or(|owners| owners.is_empty()));
+            assert!(
+                maps.get("child").await?.metadata.owner_references.is_none_or(|owners| owners.is_empty())
+            );
         } else {
             assert!(until(async || maps.get("child").await.is_err()).await, "{policy:?}");
         }
@@ -168,11 +194,17 @@ async fn a_namespace_is_furnished_and_emptied() -> anyhow::Result<()> {
     let fixture = fixture().await?;
     let namespaces: Api<Namespace> = Api::all(fixture.client.clone());
     let maps: Api<ConfigMap> = Api::namespaced(fixture.client.clone(), "team");
-    assert_eq!(code(&maps.create(&PostParams::default(), &map("a", "1")).await.expect_err("no namespace")), 404);
+    assert_eq!(
+        code(&maps.create(&PostParams::default(), &map("a", "1")).await.expect_err("no namespace")),
+        404
+    );
     let team = serde_json::from_value(json!({"metadata": {"name": "team"}}))?;
     namespaces.create(&PostParams::default(), &team).await?;
     let accounts: Api<ServiceAccount> = Api::namespaced(fixture.client.clone(), "team");
-    assert!(until(async || accounts.get("default").await.is_ok() && maps.get("kube-root-ca.crt").await.is_ok()).await);
+    assert!(
+        until(async || accounts.get("default").await.is_ok() && maps.get("kube-root-ca.crt").await.is_ok())
+            .await
+    );
     let mut held = map("held", "1");
     held.metadata.finalizers = Some(vec!["example.com/hold".into()]);
     maps.create(&PostParams::default(), &held).await?;
@@ -180,7 +212,8 @@ async fn a_namespace_is_furnished_and_emptied() -> anyhow::Result<()> {
     let refused = maps.create(&PostParams::default(), &map("late", "1")).await.expect_err("terminating");
     assert_eq!(code(&refused), 403);
     assert!(refused.to_string().contains("because it is being terminated"), "{refused}");
-    maps.patch("held", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": null}}))).await?;
+    maps.patch("held", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": null}})))
+        .await?;
     assert!(until(async || namespaces.get("team").await.is_err()).await);
     Ok(())
 }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose,
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rustls::ServerConfig;
@@ -36,7 +36,9 @@ pub enum PkiError {
         source: std::io::Error,
     },
     /// A key or certificate could not be made or read.
-    #[error("the certificate authority in {path} cannot be used: {source}; remove the pki folder to have it made anew")]
+    #[error(
+        "the certificate authority in {path} cannot be used: {source}; remove the pki folder to have it made anew"
+    )]
     Certificate {
         /// The folder.
         path: PathBuf,
@@ -72,11 +74,11 @@ impl std::fmt::Debug for Pki {
 impl Pki {
     /// Reads the folder, making what is missing.
     pub(crate) fn open(folder: &Path) -> Result<Self, PkiError> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|source| PkiError::Io { doing: "making", path: folder.to_owned(), source })?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| PkiError::Io {
+            doing: "making",
+            path: folder.to_owned(),
+            source,
+        })?;
         let broken = |source| PkiError::Certificate { path: folder.to_owned(), source };
         let key_text = keep(&folder.join("ca.key"), || {
             KeyPair::generate().map(|key| key.serialize_pem()).map_err(broken)
@@ -89,7 +91,8 @@ impl Pki {
         let issuer = Issuer::new(params, key);
         let tls = serving(&issuer).map_err(broken).and_then(|(chain, key)| listener(chain, key))?;
         let admin_token = keep(&folder.join("admin.token"), || random().map(hex::encode))?;
-        let signing_key = keep(&folder.join("service-account.key"), || random().map(hex::encode))?.into_bytes();
+        let signing_key =
+            keep(&folder.join("service-account.key"), || random().map(hex::encode))?.into_bytes();
         Ok(Self { ca, admin_token, signing_key, tls })
     }
 }
@@ -98,7 +101,8 @@ fn authority() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = named("purlin-ca");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.key_usages =
+        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     params
 }
 
@@ -175,7 +179,8 @@ mod tests {
         assert_eq!(first.admin_token, second.admin_token);
         assert_eq!(first.admin_token.len(), 64);
         for name in ["ca.key", "admin.token", "service-account.key"] {
-            let mode = fs::metadata(path.join(name)).map(|meta| meta.permissions().mode()).unwrap_or_default();
+            let mode =
+                fs::metadata(path.join(name)).map(|meta| meta.permissions().mode()).unwrap_or_default();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
         Ok(())

@@ -14,7 +14,8 @@ pub(super) fn resources() -> impl Iterator<Item = Resource> {
 
 fn resource(line: &str) -> Option<Resource> {
     let fields: Vec<&str> = line.split('|').collect();
-    let [group, version, plural, singular, kind, scope, verbs, short, categories, subresources] = fields.as_slice()
+    let [group, version, plural, singular, kind, scope, verbs, short, categories, subresources] =
+        fields.as_slice()
     else {
         return None;
     };

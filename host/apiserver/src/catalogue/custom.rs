@@ -119,7 +119,9 @@ pub(crate) fn establish(definition: &mut Value, catalogue: &Catalogue, now: &str
         .iter()
         .filter(|((name, _), _)| *name == group)
         .flat_map(|(_, resources)| resources.values().cloned().collect::<Vec<_>>())
-        .find(|other| other.plural != plural && (other.kind == kind || other.singular == text(&names["singular"])));
+        .find(|other| {
+            other.plural != plural && (other.kind == kind || other.singular == text(&names["singular"]))
+        });
     let condition = |kind: &str, ok: bool, reason: &str, message: &str| {
         json!({"type": kind, "status": if ok { "True" } else { "False" }, "reason": reason, "message": message,
                "lastTransitionTime": now})
@@ -164,7 +166,7 @@ pub(crate) fn establish(definition: &mut Value, catalogue: &Catalogue, now: &str
 
 /// Whether the definition's names were accepted, so that its resources are served.
 pub(crate) fn is_established(definition: &Value) -> bool {
-    definition["status"]["conditions"]
-        .as_array()
-        .is_some_and(|conditions| conditions.iter().any(|c| c["type"] == "Established" && c["status"] == "True"))
+    definition["status"]["conditions"].as_array().is_some_and(|conditions| {
+        conditions.iter().any(|c| c["type"] == "Established" && c["status"] == "True")
+    })
 }

@@ -120,15 +120,14 @@ impl Catalogue {
         self.served().get(&(group.to_owned(), version.to_owned()))?.get(plural).cloned()
     }
 
-    /// Whether a group and version is served at all.
-    pub(crate) fn has_version(&self, group: &str, version: &str) -> bool {
-        self.served().contains_key(&(group.to_owned(), version.to_owned()))
-    }
-
     /// The resource of a kind, as an owner reference names it.
     pub(crate) fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<Arc<Resource>> {
         let served = self.served();
-        served.get(&(group.to_owned(), version.to_owned()))?.values().find(|resource| resource.kind == kind).cloned()
+        served
+            .get(&(group.to_owned(), version.to_owned()))?
+            .values()
+            .find(|resource| resource.kind == kind)
+            .cloned()
     }
 
     /// Any served version of the resource whose table is `table`; for custom ones the stored version.
@@ -140,9 +139,9 @@ impl Catalogue {
             .filter(|((name, _), _)| name == group)
             .filter_map(|(_, resources)| resources.get(plural));
         let first = found.next()?;
-        let stored = std::iter::once(first)
-            .chain(found)
-            .find(|resource| resource.custom.as_ref().is_none_or(|custom| custom.storage == resource.version));
+        let stored = std::iter::once(first).chain(found).find(|resource| {
+            resource.custom.as_ref().is_none_or(|custom| custom.storage == resource.version)
+        });
         Some(stored.unwrap_or(first).clone())
     }
 

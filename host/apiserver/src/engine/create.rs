@@ -60,7 +60,8 @@ impl Engine {
                 }],
             ));
         }
-        let mut fresh = vec![("creationTimestamp", json!(now())), ("uid", json!(uuid::Uuid::new_v4().to_string()))];
+        let mut fresh =
+            vec![("creationTimestamp", json!(now())), ("uid", json!(uuid::Uuid::new_v4().to_string()))];
         if has_generation(resource) {
             fresh.push(("generation", json!(1)));
         }
@@ -76,7 +77,9 @@ impl Engine {
             start_namespace(object, &name)?;
         }
         let fields = metadata(object)?;
-        for unwanted in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation"] {
+        for unwanted in
+            ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation"]
+        {
             fields.remove(unwanted);
         }
         if !resource.namespaced {

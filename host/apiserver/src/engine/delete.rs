@@ -126,14 +126,22 @@ impl Engine {
     }
 }
 
-fn check_preconditions(resource: &Resource, current: &Stored, options: &DeleteOptions) -> Result<(), ApiError> {
+fn check_preconditions(
+    resource: &Resource,
+    current: &Stored,
+    options: &DeleteOptions,
+) -> Result<(), ApiError> {
     let about = resource.about(&current.key.name);
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != &*current.facts.uid) {
-        let why =
-            format!("the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated", current.facts.uid);
+        let why = format!(
+            "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
+            current.facts.uid
+        );
         return Err(ApiError::conflict(about, why));
     }
-    if let Some(version) = options.resource_version.as_deref().filter(|version| *version != current.revision.to_string()) {
+    if let Some(version) =
+        options.resource_version.as_deref().filter(|version| *version != current.revision.to_string())
+    {
         let why = format!(
             "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
             current.revision
@@ -173,13 +181,15 @@ fn set_finalizers(resource: &Resource, object: &mut Value, options: &DeleteOptio
         None => None,
     };
     if let Some(wanted) = wanted {
-        finalizers.retain(|finalizer| finalizer == wanted || (finalizer != FOREGROUND && finalizer != ORPHAN));
+        finalizers
+            .retain(|finalizer| finalizer == wanted || (finalizer != FOREGROUND && finalizer != ORPHAN));
         if !wanted.is_empty() && !finalizers.iter().any(|finalizer| finalizer == wanted) {
             finalizers.push(wanted.into());
         }
     }
     let first = !fields.contains_key("deletionTimestamp");
-    if first && resource.is(custom::GROUP, custom::PLURAL) && !finalizers.iter().any(|f| f == CUSTOM_CLEANUP) {
+    if first && resource.is(custom::GROUP, custom::PLURAL) && !finalizers.iter().any(|f| f == CUSTOM_CLEANUP)
+    {
         finalizers.push(CUSTOM_CLEANUP.into());
     }
     if finalizers.is_empty() {

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::Engine;
 use crate::catalogue::Resource;
-use crate::model::selector::{Fields, Labels};
 use crate::model;
+use crate::model::selector::{Fields, Labels};
 use crate::rest::query::{Query, VersionMatch};
 use crate::status::ApiError;
 use crate::store::Stored;
@@ -79,7 +79,9 @@ impl Engine {
         let token = query.continue_token.as_deref().map(decode).transpose()?;
         let exact = match (&token, query.version_match, query.resource_version) {
             (Some(_), _, Some(version)) if version != 0 => {
-                return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+                return Err(ApiError::bad_request(
+                    "specifying resource version is not allowed when using continue",
+                ));
             }
             (Some(token), ..) => Some(token.rv),
             (None, Some(VersionMatch::Exact), Some(version)) => Some(version),
@@ -92,7 +94,10 @@ impl Engine {
             return Err(ApiError::too_large_revision(asked, current));
         }
         let page = match exact {
-            Some(revision) => self.store.list_at(&resource.table, namespace, revision).map_err(|_| expired(token.is_some()))?,
+            Some(revision) => self
+                .store
+                .list_at(&resource.table, namespace, revision)
+                .map_err(|_| expired(token.is_some()))?,
             None => self.store.list(&resource.table, namespace),
         };
         let after = |object: &Stored| {
@@ -102,14 +107,16 @@ impl Engine {
         };
         let mut items: Vec<_> =
             page.items.into_iter().filter(|object| after(object) && selection.matches(object)).collect();
-        let mut listed = Listed { revision: page.revision, items: Vec::new(), continue_token: None, remaining: None };
+        let mut listed =
+            Listed { revision: page.revision, items: Vec::new(), continue_token: None, remaining: None };
         if query.limit > 0 && items.len() > query.limit {
             let plain = query.label_selector.is_none() && query.field_selector.is_none();
             listed.remaining = plain.then_some(items.len() - query.limit);
             items.truncate(query.limit);
             if let Some(last) = items.last() {
                 let start = (last.key.namespace.to_string(), last.key.name.to_string());
-                listed.continue_token = Some(encode(&Continue { v: "meta.k8s.io/v1".into(), rv: page.revision, start })?);
+                listed.continue_token =
+                    Some(encode(&Continue { v: "meta.k8s.io/v1".into(), rv: page.revision, start })?);
             }
         }
         listed.items = items;
@@ -131,7 +138,9 @@ fn encode(token: &Continue) -> Result<String, ApiError> {
 }
 
 fn decode(text: &str) -> Result<Continue, ApiError> {
-    let broken = |why: String| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let broken = |why: String| {
+        ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+    };
     let json = URL_SAFE_NO_PAD.decode(text).map_err(|error| broken(error.to_string()))?;
     serde_json::from_slice(&json).map_err(|error| broken(error.to_string()))
 }

@@ -14,12 +14,19 @@ const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const BASE: usize = 58;
 
 /// Fields of `metadata` that the server sets once and an update keeps.
-const KEPT: [&str; 6] =
-    ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generateName"];
+const KEPT: [&str; 6] = [
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+    "generateName",
+];
 
 /// `metadata`, made where it is missing.
 pub(crate) fn metadata(object: &mut Value) -> Result<&mut Map<String, Value>, ApiError> {
-    let object = object.as_object_mut().ok_or_else(|| ApiError::bad_request("the object is no JSON object"))?;
+    let object =
+        object.as_object_mut().ok_or_else(|| ApiError::bad_request("the object is no JSON object"))?;
     object
         .entry("metadata")
         .or_insert_with(|| json!({}))
@@ -62,7 +69,9 @@ pub(crate) fn has_generation(resource: &Resource) -> bool {
         ("storage.k8s.io", "csidrivers"),
     ];
     resource.plural != "controllerrevisions"
-        && counted.iter().any(|(group, plural)| resource.group == *group && (plural.is_empty() || resource.plural == *plural))
+        && counted.iter().any(|(group, plural)| {
+            resource.group == *group && (plural.is_empty() || resource.plural == *plural)
+        })
 }
 
 /// Whether `new` asks for something else than `old` did: any field but metadata and status.
@@ -73,7 +82,9 @@ pub(crate) fn spec_changed(old: &Value, new: &Value) -> bool {
             .map(|fields| {
                 fields
                     .iter()
-                    .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status" | "apiVersion" | "kind"))
+                    .filter(|(name, _)| {
+                        !matches!(name.as_str(), "metadata" | "status" | "apiVersion" | "kind")
+                    })
                     .map(|(name, value)| (name.clone(), value.clone()))
                     .collect()
             })
@@ -115,10 +126,8 @@ pub(crate) fn tidy(object: &mut Value) -> Result<(), ApiError> {
 /// Refuses names that no object may have.
 pub(crate) fn check_name(resource: &Resource, name: &str) -> Result<(), ApiError> {
     let path_only = resource.group == "rbac.authorization.k8s.io";
-    let label = matches!(
-        (resource.group.as_str(), resource.plural.as_str()),
-        ("", "namespaces" | "services")
-    );
+    let label =
+        matches!((resource.group.as_str(), resource.plural.as_str()), ("", "namespaces" | "services"));
     let problem = if path_only {
         (name.contains(['/', '%']) || name == "." || name == "..").then(|| "may not contain '/'".to_owned())
     } else if label {
@@ -149,11 +158,14 @@ fn is_label(text: &str) -> bool {
 }
 
 fn is_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(|part| is_label(part) || (part.len() > 63 && is_long_label(part)))
+    text.len() <= 253
+        && text.split('.').all(|part| is_label(part) || (part.len() > 63 && is_long_label(part)))
 }
 
 fn is_long_label(part: &str) -> bool {
-    !part.starts_with('-') && !part.ends_with('-') && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    !part.starts_with('-')
+        && !part.ends_with('-')
+        && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 #[cfg(test)]

@@ -78,14 +78,21 @@ impl Engine {
         for stored in engine.store.list(custom::TABLE, None).items {
             match stored.value() {
                 Ok(definition) => engine.serve_custom(&definition),
-                Err(error) => tracing::error!(name = %stored.key.name, %error, "a stored definition cannot be read"),
+                Err(error) => {
+                    tracing::error!(name = %stored.key.name, %error, "a stored definition cannot be read")
+                }
             }
         }
         engine
     }
 
     /// One object, or 404.
-    pub(crate) fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Result<Arc<Stored>, ApiError> {
+    pub(crate) fn get(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<Stored>, ApiError> {
         self.store
             .get(&resource.table, namespace, name)
             .ok_or_else(|| ApiError::not_found(resource.about(name)))

@@ -56,7 +56,10 @@ impl Engine {
         intent: &Intent,
     ) -> Result<Outcome, ApiError> {
         if !text(patch, "uid").is_empty() {
-            let why = format!("uid mismatch: the provided object specified uid {}, and no existing object was found", text(patch, "uid"));
+            let why = format!(
+                "uid mismatch: the provided object specified uid {}, and no existing object was found",
+                text(patch, "uid")
+            );
             return Err(ApiError::conflict(resource.about(name), why));
         }
         let given = text(patch, "name");

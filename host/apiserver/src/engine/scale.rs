@@ -22,7 +22,12 @@ pub(crate) fn view(resource: &Resource, object: &Value) -> Result<Value, ApiErro
         Some(paths) => (
             model::at_path(object, &paths.spec).cloned(),
             model::at_path(object, &paths.status).and_then(Value::as_i64).unwrap_or(0),
-            paths.selector.as_ref().and_then(|path| model::at_path(object, path)).and_then(Value::as_str).map(str::to_owned),
+            paths
+                .selector
+                .as_ref()
+                .and_then(|path| model::at_path(object, path))
+                .and_then(Value::as_str)
+                .map(str::to_owned),
         ),
         None => (
             Some(object["spec"]["replicas"].clone()),

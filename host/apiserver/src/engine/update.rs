@@ -93,22 +93,26 @@ impl Engine {
             new["apiVersion"] = crate::catalogue::api_version(&resource.group, &custom.storage).into();
         }
         let draft = self.draft(&new)?;
-        let change = Change::Replace { expected: current.revision, draft };
-        let object = self.commit(resource, current.key.clone(), change, intent.dry_run).await?;
-        if !intent.dry_run && is_done(resource, &new) {
-            let change = Change::Remove { expected: object.revision };
-            // Somebody else's change in between decides for itself whether the object goes.
-            match self.commit(resource, current.key.clone(), change, false).await {
-                Err(error) if !is_stale(&error) && error.code != 404 => return Err(error),
-                Ok(_) | Err(_) => {}
-            }
-        }
+        let object = if is_done(resource, &new) {
+            // One change, not two: a crash in between would leave an object that nobody ever removes.
+            let change = Change::Remove { expected: current.revision };
+            let gone = self.commit(resource, current.key.clone(), change, intent.dry_run).await?;
+            Arc::new(draft.at_revision(current.key.clone(), gone.revision))
+        } else {
+            let change = Change::Replace { expected: current.revision, draft };
+            self.commit(resource, current.key.clone(), change, intent.dry_run).await?
+        };
         Ok(Outcome { object, created: false, warnings })
     }
 }
 
 /// Takes from the old object what this path may not change: the status, or everything but the status.
-fn keep_other_half(resource: &Resource, old: &Value, new: &mut Value, intent: &Intent) -> Result<(), ApiError> {
+fn keep_other_half(
+    resource: &Resource,
+    old: &Value,
+    new: &mut Value,
+    intent: &Intent,
+) -> Result<(), ApiError> {
     let set = |object: &mut Value, field: &str, value: Option<&Value>| {
         if let Some(fields) = object.as_object_mut() {
             match value {
@@ -128,8 +132,11 @@ fn keep_other_half(resource: &Resource, old: &Value, new: &mut Value, intent: &I
             let mut kept = old.clone();
             set(&mut kept, "status", new.get("status"));
             let fields = metadata(&mut kept)?;
-            let carried: &[&str] =
-                if resource.custom.is_some() { &["managedFields"] } else { &["managedFields", "labels", "annotations"] };
+            let carried: &[&str] = if resource.custom.is_some() {
+                &["managedFields"]
+            } else {
+                &["managedFields", "labels", "annotations"]
+            };
             for field in carried {
                 match new["metadata"].get(*field) {
                     Some(value) => fields.insert((*field).to_owned(), value.clone()),

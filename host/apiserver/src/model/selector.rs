@@ -76,7 +76,8 @@ impl Parser<'_> {
 
     fn word(&mut self) -> String {
         self.spaces();
-        let end = self.rest.find(|c: char| c.is_whitespace() || "=!,()<>".contains(c)).unwrap_or(self.rest.len());
+        let end =
+            self.rest.find(|c: char| c.is_whitespace() || "=!,()<>".contains(c)).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         word.to_owned()
@@ -86,14 +87,21 @@ impl Parser<'_> {
         let found = ["==", "!=", "=", ",", "(", ")", "<", ">", "!"]
             .iter()
             .find(|token| self.rest.starts_with(**token))
-            .map_or_else(|| self.rest.split_whitespace().next().unwrap_or_default().to_owned(), |token| (*token).to_owned());
+            .map_or_else(
+                || self.rest.split_whitespace().next().unwrap_or_default().to_owned(),
+                |token| (*token).to_owned(),
+            );
         ApiError::bad_request(format!("found '{found}', expected: {expected}"))
     }
 
     fn requirement(&mut self) -> Result<(String, Test), ApiError> {
         if self.eat("!") {
             let name = self.word();
-            return if name.is_empty() { Err(self.unexpected("identifier")) } else { Ok((name, Test::Missing)) };
+            return if name.is_empty() {
+                Err(self.unexpected("identifier"))
+            } else {
+                Ok((name, Test::Missing))
+            };
         }
         let name = self.word();
         if name.is_empty() {
@@ -188,13 +196,17 @@ mod tests {
 
     fn holds(selector: &str, labels: &[(&str, &'static str)]) -> bool {
         let labels = labels.to_vec();
-        Labels::parse(selector).expect("valid").matches(|name| labels.iter().find(|(k, _)| *k == name).map(|(_, v)| *v))
+        Labels::parse(selector)
+            .expect("valid")
+            .matches(|name| labels.iter().find(|(k, _)| *k == name).map(|(_, v)| *v))
     }
 
     #[test]
     fn requirements_hold_together() {
         let labels = [("a", "b"), ("n", "5")];
-        for yes in ["", "a=b", "a==b", "a!=c", "a", "!x", "a in (b, c)", "x notin (b)", "n>4", "n<6", "a=b,n=5,!x"] {
+        for yes in
+            ["", "a=b", "a==b", "a!=c", "a", "!x", "a in (b, c)", "x notin (b)", "n>4", "n<6", "a=b,n=5,!x"]
+        {
             assert!(holds(yes, &labels), "{yes}");
         }
         for no in ["a=c", "a!=b", "x", "!a", "a in (c)", "a notin (b)", "n>5", "x>1", "a=b,x"] {
@@ -207,7 +219,10 @@ mod tests {
         for text in ["a==b==c", "a in", "a in (b", "=b", "a ~ b", "a>x"] {
             assert_eq!(Labels::parse(text).expect_err(text).code, 400, "{text}");
         }
-        assert_eq!(Labels::parse("a==b==c").expect_err("refused").message, "found '==', expected: ',' or 'end of string'");
+        assert_eq!(
+            Labels::parse("a==b==c").expect_err("refused").message,
+            "found '==', expected: ',' or 'end of string'"
+        );
         assert!(Fields::parse("nonsense").is_err());
     }
 

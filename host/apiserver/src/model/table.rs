@@ -69,7 +69,15 @@ mod tests {
 
     #[test]
     fn spans_are_short() {
-        let spans = [(5, "5s"), (119, "119s"), (150, "2m30s"), (700, "11m"), (11_000, "3h3m"), (200_000, "2d7h"), (900_000, "10d")];
+        let spans = [
+            (5, "5s"),
+            (119, "119s"),
+            (150, "2m30s"),
+            (700, "11m"),
+            (11_000, "3h3m"),
+            (200_000, "2d7h"),
+            (900_000, "10d"),
+        ];
         for (seconds, text) in spans {
             assert_eq!(short(seconds), text);
         }

@@ -35,7 +35,8 @@ fn json(body: &[u8], kind: &str) -> Result<Value, ApiError> {
 
 fn yaml(body: &[u8]) -> Result<Value, ApiError> {
     let text = std::str::from_utf8(body).map_err(|error| ApiError::bad_request(format!("yaml: {error}")))?;
-    serde_saphyr::from_str(text).map_err(|error| ApiError::bad_request(format!("error converting YAML to JSON: {error}")))
+    serde_saphyr::from_str(text)
+        .map_err(|error| ApiError::bad_request(format!("error converting YAML to JSON: {error}")))
 }
 
 fn excerpt(body: &[u8]) -> String {
@@ -44,7 +45,12 @@ fn excerpt(body: &[u8]) -> String {
 }
 
 /// The body as an object of `kind` in `version` of `group`, whose namespace is the request's.
-pub(super) fn object(request: &ApiRequest, group: &str, version: &str, kind: &str) -> Result<Value, ApiError> {
+pub(super) fn object(
+    request: &ApiRequest,
+    group: &str,
+    version: &str,
+    kind: &str,
+) -> Result<Value, ApiError> {
     let mut object = value(request, kind)?;
     if !object.is_object() {
         return Err(ApiError::bad_request(format!(
@@ -69,7 +75,13 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
-fn check_kind(request: &ApiRequest, object: &mut Value, group: &str, version: &str, kind: &str) -> Result<(), ApiError> {
+fn check_kind(
+    request: &ApiRequest,
+    object: &mut Value,
+    group: &str,
+    version: &str,
+    kind: &str,
+) -> Result<(), ApiError> {
     let expected = api_version(group, version);
     let given = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
     let (given_version, given_kind) = (given("apiVersion"), given("kind"));
@@ -77,7 +89,10 @@ fn check_kind(request: &ApiRequest, object: &mut Value, group: &str, version: &s
         if given_kind.is_empty() || given_version.is_empty() {
             let missing = if given_kind.is_empty() { "kind" } else { "apiVersion" };
             let shown = String::from_utf8_lossy(&request.body).into_owned();
-            return Err(ApiError::bad_request(format!("Object '{}' is missing in '{shown}'", capital(missing))));
+            return Err(ApiError::bad_request(format!(
+                "Object '{}' is missing in '{shown}'",
+                capital(missing)
+            )));
         }
         if given_version != expected {
             return Err(ApiError::bad_request(format!(
@@ -85,7 +100,9 @@ fn check_kind(request: &ApiRequest, object: &mut Value, group: &str, version: &s
             )));
         }
         if given_kind != kind {
-            return Err(ApiError::bad_request(format!("{given_kind} in version \"{version}\" cannot be handled as a {kind}: kind does not match the expected kind {kind}")));
+            return Err(ApiError::bad_request(format!(
+                "{given_kind} in version \"{version}\" cannot be handled as a {kind}: kind does not match the expected kind {kind}"
+            )));
         }
         return Ok(());
     }
@@ -144,7 +161,9 @@ pub(super) fn patch(request: &ApiRequest) -> Result<(PatchKind, Value), ApiError
             return Err(ApiError::unsupported_patch());
         }
     };
-    let value = if kind == PatchKind::Apply { yaml(&request.body)? } else {
+    let value = if kind == PatchKind::Apply {
+        yaml(&request.body)?
+    } else {
         serde_json::from_slice(&request.body)
             .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?
     };

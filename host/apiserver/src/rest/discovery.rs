@@ -51,7 +51,11 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
         .split(',')
         .map(|clause| clause.replace(' ', ""))
         .find(|clause| clause.starts_with("application/json") || clause.starts_with("*/*"))
-        .is_some_and(|clause| clause.contains("as=APIGroupDiscoveryList") && clause.contains("v=v2") && !clause.contains("v2beta1"))
+        .is_some_and(|clause| {
+            clause.contains("as=APIGroupDiscoveryList")
+                && clause.contains("v=v2")
+                && !clause.contains("v2beta1")
+        })
 }
 
 /// `/api`.
@@ -59,10 +63,13 @@ pub(super) async fn legacy(State(core): State<Arc<Core>>, headers: HeaderMap) ->
     if wants_aggregated(&headers) {
         return aggregated(&core, &headers, |group| group.is_empty());
     }
-    respond::plain(200, &json!({
-        "kind": "APIVersions", "versions": ["v1"],
-        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": core.address()}],
-    }))
+    respond::plain(
+        200,
+        &json!({
+            "kind": "APIVersions", "versions": ["v1"],
+            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": core.address()}],
+        }),
+    )
 }
 
 /// `/apis`.
@@ -105,13 +112,18 @@ pub(super) async fn core_resources(State(core): State<Arc<Core>>) -> Response {
 }
 
 /// `/apis/<group>/<version>`.
-pub(super) async fn resources(State(core): State<Arc<Core>>, Path((group, version)): Path<(String, String)>) -> Response {
+pub(super) async fn resources(
+    State(core): State<Arc<Core>>,
+    Path((group, version)): Path<(String, String)>,
+) -> Response {
     resource_list(&core, &group, &version)
 }
 
 fn resource_list(core: &Core, group: &str, version: &str) -> Response {
     let served = core.engine.catalogue.served();
-    let Some(plurals) = served.get(&(group.to_owned(), version.to_owned())) else { return meta::not_a_page() };
+    let Some(plurals) = served.get(&(group.to_owned(), version.to_owned())) else {
+        return meta::not_a_page();
+    };
     let mut resources = Vec::new();
     for resource in plurals.values() {
         resources.push(resource_entry(resource));
@@ -129,10 +141,13 @@ fn resource_list(core: &Core, group: &str, version: &str) -> Response {
             entry
         }));
     }
-    respond::plain(200, &json!({
-        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version(group, version),
-        "resources": resources,
-    }))
+    respond::plain(
+        200,
+        &json!({
+            "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version(group, version),
+            "resources": resources,
+        }),
+    )
 }
 
 fn resource_entry(resource: &Resource) -> Value {
@@ -148,7 +163,8 @@ fn resource_entry(resource: &Resource) -> Value {
     }
     if resource.verbs.contains(&"watch") {
         let hash = Sha256::digest(format!("{}/{}", resource.table, resource.kind));
-        entry["storageVersionHash"] = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &hash[..8]).into();
+        entry["storageVersionHash"] =
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &hash[..8]).into();
     }
     entry
 }
@@ -191,7 +207,8 @@ fn aggregated(core: &Core, headers: &HeaderMap, wanted: impl Fn(&str) -> bool) -
 }
 
 fn aggregated_entry(resource: &Resource) -> Value {
-    let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
+    let kind =
+        |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     let mut entry = json!({
         "resource": resource.plural,
         "responseKind": kind(&resource.group, &resource.version, &resource.kind),

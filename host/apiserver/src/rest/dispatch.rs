@@ -10,8 +10,8 @@ use axum::response::Response;
 use http::{HeaderValue, header};
 use serde_json::Value;
 
-use super::request::{ApiRequest, Verb};
 use super::query::Propagation;
+use super::request::{ApiRequest, Verb};
 use super::{body, pods, respond, review, tokens, watch};
 use crate::audit::{AuditObject, AuditRecord, AuditStatus, AuditUser};
 use crate::catalogue::Resource;
@@ -63,14 +63,17 @@ async fn object(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, ApiE
     match request.verb {
         Verb::Get => {
             let stored = engine.get(resource, namespace, name)?;
-            if let Some(wanted) = request.query.resource_version.filter(|wanted| *wanted > engine.store.revision()) {
+            if let Some(wanted) =
+                request.query.resource_version.filter(|wanted| *wanted > engine.store.revision())
+            {
                 return Err(ApiError::too_large_revision(wanted, engine.store.revision()));
             }
             respond::object(engine, request, 200, &stored)
         }
         Verb::List => {
             let selection = Selection::new(resource, &request.query)?;
-            let listed = engine.list(resource, request.target.namespace.as_deref(), &selection, &request.query)?;
+            let listed =
+                engine.list(resource, request.target.namespace.as_deref(), &selection, &request.query)?;
             respond::list(engine, request, &listed)
         }
         Verb::Watch => watch::answer(core, request),
@@ -96,7 +99,8 @@ async fn object(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, ApiE
         Verb::DeleteCollection => {
             let options = delete_options(request)?;
             let selection = Selection::new(resource, &request.query)?;
-            let mut listed = engine.list(resource, request.target.namespace.as_deref(), &selection, &request.query)?;
+            let mut listed =
+                engine.list(resource, request.target.namespace.as_deref(), &selection, &request.query)?;
             let mut kept = Vec::with_capacity(listed.items.len());
             for stored in std::mem::take(&mut listed.items) {
                 match engine.delete(resource, &stored.key.namespace, &stored.key.name, &options).await {
@@ -146,7 +150,12 @@ fn answers_object(resource: &Resource) -> bool {
     resource.group.is_empty()
         && matches!(
             resource.plural.as_str(),
-            "pods" | "services" | "serviceaccounts" | "persistentvolumes" | "persistentvolumeclaims" | "podtemplates"
+            "pods"
+                | "services"
+                | "serviceaccounts"
+                | "persistentvolumes"
+                | "persistentvolumeclaims"
+                | "podtemplates"
                 | "resourcequotas"
         )
 }
@@ -186,7 +195,8 @@ fn delete_options(request: &ApiRequest) -> Result<DeleteOptions, ApiError> {
         grace_period: given["gracePeriodSeconds"].as_i64().or(query.grace_period),
         uid: text(&given["preconditions"]["uid"]),
         resource_version: text(&given["preconditions"]["resourceVersion"]),
-        dry_run: query.dry_run || given["dryRun"].as_array().is_some_and(|all| all.iter().any(|one| one == "All")),
+        dry_run: query.dry_run
+            || given["dryRun"].as_array().is_some_and(|all| all.iter().any(|one| one == "All")),
     })
 }
 
@@ -209,7 +219,9 @@ async fn scaled(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, ApiE
                     json_patch::patch(&mut wanted, &operations)
                         .map_err(|error| ApiError::unprocessable(error.to_string()))?;
                 }
-                PatchKind::Merge | PatchKind::Strategic | PatchKind::Apply => json_patch::merge(&mut wanted, &patch),
+                PatchKind::Merge | PatchKind::Strategic | PatchKind::Apply => {
+                    json_patch::merge(&mut wanted, &patch)
+                }
             }
             wanted
         }

@@ -47,10 +47,13 @@ pub(super) async fn root(State(core): State<Arc<Core>>) -> Response {
 }
 
 pub(super) async fn openid() -> Response {
-    respond::plain(200, &json!({
-        "issuer": ISSUER, "jwks_uri": format!("{ISSUER}/openid/v1/jwks"), "response_types_supported": ["id_token"],
-        "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["HS256"],
-    }))
+    respond::plain(
+        200,
+        &json!({
+            "issuer": ISSUER, "jwks_uri": format!("{ISSUER}/openid/v1/jwks"), "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["HS256"],
+        }),
+    )
 }
 
 /// Unknown groups get a plain text answer from the real server, unknown resources a `Status`.

@@ -25,7 +25,13 @@ pub(super) async fn index(State(core): State<Arc<Core>>) -> Response {
             let path = path_of(group, version);
             let seed: String = resources
                 .values()
-                .map(|resource| format!("{}{:?}", resource.table, resource.custom.as_ref().map(|custom| custom.schema.to_string())))
+                .map(|resource| {
+                    format!(
+                        "{}{:?}",
+                        resource.table,
+                        resource.custom.as_ref().map(|custom| custom.schema.to_string())
+                    )
+                })
                 .collect();
             let hash = hex::encode_upper(Sha256::digest(seed));
             let entry = json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")});
@@ -53,17 +59,22 @@ pub(super) async fn group(
     let cached = uri.query().is_some_and(|query| query.contains("hash="));
     let cache = if cached { "public, immutable" } else { "no-cache, private" };
     let kind = "application/json";
-    ([(header::ETAG, tag.as_str()), (header::CACHE_CONTROL, cache), (header::CONTENT_TYPE, kind)], body).into_response()
+    ([(header::ETAG, tag.as_str()), (header::CACHE_CONTROL, cache), (header::CONTENT_TYPE, kind)], body)
+        .into_response()
 }
 
 /// `/openapi/v2`: the old form, with the definitions of custom resources only.
 pub(super) async fn v2(State(core): State<Arc<Core>>) -> Response {
     let served = core.engine.catalogue.served();
-    let definitions: Map<String, Value> = served.values().flat_map(|plurals| plurals.values()).map(|resource| schema(resource)).collect();
-    respond::plain(200, &json!({
-        "swagger": "2.0", "info": {"title": "Kubernetes", "version": meta::version_info()["gitVersion"]},
-        "paths": {}, "definitions": definitions,
-    }))
+    let definitions: Map<String, Value> =
+        served.values().flat_map(|plurals| plurals.values()).map(|resource| schema(resource)).collect();
+    respond::plain(
+        200,
+        &json!({
+            "swagger": "2.0", "info": {"title": "Kubernetes", "version": meta::version_info()["gitVersion"]},
+            "paths": {}, "definitions": definitions,
+        }),
+    )
 }
 
 fn document<'a>(group: &str, version: &str, resources: impl Iterator<Item = &'a Arc<Resource>>) -> Value {
@@ -80,7 +91,8 @@ fn document<'a>(group: &str, version: &str, resources: impl Iterator<Item = &'a 
             format!("{base}/{}/{{name}}", resource.plural)
         };
         let parameter = |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string"}});
-        let answer = json!({"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}});
+        let answer =
+            json!({"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}});
         let patch = json!({
             "x-kubernetes-action": "patch", "x-kubernetes-group-version-kind": kind, "responses": answer,
             "parameters": [parameter("dryRun"), parameter("fieldManager"), parameter("fieldValidation"), parameter("force")],
@@ -102,15 +114,19 @@ fn schema(resource: &Resource) -> (String, Value) {
         "" => format!("io.k8s.api.core.{}.{}", resource.version, resource.kind),
         _ => format!("{}.{}.{}", domain.join("."), resource.version, resource.kind),
     };
-    let mut schema = resource.custom.as_ref().map_or_else(|| json!({"type": "object"}), |custom| custom.schema.clone());
+    let mut schema =
+        resource.custom.as_ref().map_or_else(|| json!({"type": "object"}), |custom| custom.schema.clone());
     if !schema.is_object() {
         schema = json!({"type": "object"});
     }
     schema["x-kubernetes-group-version-kind"] =
         json!([{"group": resource.group, "version": resource.version, "kind": resource.kind}]);
-    schema["description"] = schema["description"].as_str().map_or_else(
-        || format!("{} of {}", resource.kind, api_version(&resource.group, &resource.version)),
-        str::to_owned,
-    ).into();
+    schema["description"] = schema["description"]
+        .as_str()
+        .map_or_else(
+            || format!("{} of {}", resource.kind, api_version(&resource.group, &resource.version)),
+            str::to_owned,
+        )
+        .into();
     (name, schema)
 }

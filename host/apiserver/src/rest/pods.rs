@@ -59,9 +59,9 @@ fn log_request(request: &ApiRequest, pod: &Value) -> Result<LogRequest, ApiError
     let flag = |name: &str| raw(name).is_some_and(|value| value == "true" || value == "1");
     let number = |name: &str, least: i64| -> Result<Option<u64>, ApiError> {
         let Some(given) = raw(name) else { return Ok(None) };
-        let parsed: i64 = given
-            .parse()
-            .map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing \"{given}\": invalid syntax")))?;
+        let parsed: i64 = given.parse().map_err(|_| {
+            ApiError::bad_request(format!("strconv.ParseInt: parsing \"{given}\": invalid syntax"))
+        })?;
         match u64::try_from(parsed) {
             Ok(number) if parsed >= least => Ok(Some(number)),
             _ => Err(invalid_option(name, parsed, least)),
@@ -69,9 +69,11 @@ fn log_request(request: &ApiRequest, pod: &Value) -> Result<LogRequest, ApiError
     };
     let since_seconds = number("sinceSeconds", 1)?;
     let since_time = match raw("sinceTime") {
-        Some(given) => Some(given.parse::<jiff::Timestamp>().map_err(|error| {
-            ApiError::bad_request(format!("parsing time \"{given}\": {error}"))
-        })?),
+        Some(given) => Some(
+            given
+                .parse::<jiff::Timestamp>()
+                .map_err(|error| ApiError::bad_request(format!("parsing time \"{given}\": {error}")))?,
+        ),
         None => None,
     };
     if since_seconds.is_some() && since_time.is_some() {
@@ -119,7 +121,10 @@ fn container(request: &ApiRequest, pod: &Value, given: Option<&str>) -> Result<S
         if containers.iter().chain(&init).any(|name| name == given) {
             return Ok(given.to_owned());
         }
-        return Err(ApiError::bad_request(format!("container {given} is not valid for pod {}", request.name())));
+        return Err(ApiError::bad_request(format!(
+            "container {given} is not valid for pod {}",
+            request.name()
+        )));
     }
     let preferred = text_at(&pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"]);
     match containers.as_slice() {
@@ -163,10 +168,16 @@ pub(super) async fn bind(core: &Arc<Core>, request: &ApiRequest) -> Result<Respo
         let about = About { group: "", kind: "pods/binding", name };
         let bound = text_at(&pod["spec"]["nodeName"]);
         if !bound.is_empty() {
-            return Err(ApiError::conflict(about, format!("pod {name} is already assigned to node \"{bound}\"")));
+            return Err(ApiError::conflict(
+                about,
+                format!("pod {name} is already assigned to node \"{bound}\""),
+            ));
         }
         if stored.facts.terminating {
-            return Err(ApiError::conflict(about, format!("pod {name} is being deleted, cannot be assigned to a host")));
+            return Err(ApiError::conflict(
+                about,
+                format!("pod {name} is being deleted, cannot be assigned to a host"),
+            ));
         }
         pod["spec"]["nodeName"] = node.as_str().into();
         add_scheduled(&mut pod);

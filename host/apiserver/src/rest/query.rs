@@ -105,7 +105,9 @@ impl Query {
                     }
                 };
             }
-            "timeoutSeconds" => self.timeout_seconds = u64::try_from(number(value)?).ok().filter(|seconds| *seconds > 0),
+            "timeoutSeconds" => {
+                self.timeout_seconds = u64::try_from(number(value)?).ok().filter(|seconds| *seconds > 0)
+            }
             "watch" => self.watch = flag(value),
             "allowWatchBookmarks" => self.bookmarks = flag(value),
             "sendInitialEvents" => self.initial_events = Some(flag(value)),
@@ -123,7 +125,9 @@ impl Query {
     }
 
     fn check(&self) -> Result<(), ApiError> {
-        let refused = |why: &str| Err(ApiError::unprocessable(format!("ListOptions.meta.k8s.io \"\" is invalid: {why}")));
+        let refused = |why: &str| {
+            Err(ApiError::unprocessable(format!("ListOptions.meta.k8s.io \"\" is invalid: {why}")))
+        };
         if self.watch {
             if self.initial_events.is_some() && self.version_match != Some(VersionMatch::NotOlderThan) {
                 return refused(
@@ -131,14 +135,20 @@ impl Query {
                 );
             }
             if self.version_match.is_some() && self.initial_events.is_none() {
-                return refused("resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+                return refused(
+                    "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                );
             }
         } else if self.initial_events.is_some() {
             return refused("sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list");
         } else if self.version_match.is_some() && self.resource_version.is_none() {
-            return refused("resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided");
+            return refused(
+                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
+            );
         } else if self.version_match == Some(VersionMatch::Exact) && self.resource_version == Some(0) {
-            return refused("resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+            return refused(
+                "resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            );
         }
         Ok(())
     }
@@ -185,7 +195,9 @@ fn number(value: &str) -> Result<i64, ApiError> {
     if value.is_empty() {
         return Ok(0);
     }
-    value.parse().map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing \"{value}\": invalid syntax")))
+    value
+        .parse()
+        .map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing \"{value}\": invalid syntax")))
 }
 
 /// A resource version as text.
@@ -234,14 +246,20 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded() {
-        let query = Query::parse("labelSelector=a%3Db%2Cc+in+%28d%29&limit=5&watch=1&dryRun=All").expect("valid");
+        let query =
+            Query::parse("labelSelector=a%3Db%2Cc+in+%28d%29&limit=5&watch=1&dryRun=All").expect("valid");
         assert_eq!(query.label_selector.as_deref(), Some("a=b,c in (d)"));
         assert!(query.limit == 5 && query.watch && query.dry_run);
     }
 
     #[test]
     fn contradictions_are_refused() {
-        for text in ["resourceVersionMatch=Exact", "sendInitialEvents=true", "watch=1&sendInitialEvents=true", "dryRun=x"] {
+        for text in [
+            "resourceVersionMatch=Exact",
+            "sendInitialEvents=true",
+            "watch=1&sendInitialEvents=true",
+            "dryRun=x",
+        ] {
             assert_eq!(Query::parse(text).expect_err(text).code, 422, "{text}");
         }
         assert_eq!(Query::parse("resourceVersion=abc").expect_err("refused").code, 400);

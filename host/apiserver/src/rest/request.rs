@@ -85,7 +85,8 @@ impl Target {
             target.watch = true;
             rest.remove(0);
         }
-        let namespace_part = |rest: &[String]| rest.len() > 2 && !matches!(rest[2].as_str(), "status" | "finalize");
+        let namespace_part =
+            |rest: &[String]| rest.len() > 2 && !matches!(rest[2].as_str(), "status" | "finalize");
         if rest.first().is_some_and(|part| part == "namespaces") && namespace_part(&rest) {
             target.namespace = Some(rest.remove(1));
             rest.remove(0);
@@ -180,7 +181,8 @@ async fn parse(request: Request, core: &Arc<Core>) -> Result<ApiRequest, ApiErro
 }
 
 fn verb(method: &Method, target: &Target, resource: &Resource, query: &Query) -> Result<Verb, ApiError> {
-    let refused = || ApiError::method_not_allowed("the server does not allow this method on the requested resource");
+    let refused =
+        || ApiError::method_not_allowed("the server does not allow this method on the requested resource");
     let named = target.name.is_some();
     let verb = match (method.as_str(), named) {
         ("GET", true) if query.watch || target.watch => Verb::Watch,
@@ -194,7 +196,10 @@ fn verb(method: &Method, target: &Target, resource: &Resource, query: &Query) ->
         ("DELETE", false) => Verb::DeleteCollection,
         _ => return Err(refused()),
     };
-    if resource.namespaced && target.namespace.is_none() && (named || verb != Verb::List && verb != Verb::Watch) {
+    if resource.namespaced
+        && target.namespace.is_none()
+        && (named || verb != Verb::List && verb != Verb::Watch)
+    {
         return Err(if named { ApiError::no_such_resource() } else { refused() });
     }
     if !resource.namespaced && target.namespace.is_some() {
@@ -241,7 +246,8 @@ pub(crate) fn forbidden(identity: &Identity, attributes: &Attributes<'_>, why: &
         message.push_str(": ");
         message.push_str(why);
     }
-    let about = crate::status::About { group: attributes.group, kind: attributes.resource, name: attributes.name };
+    let about =
+        crate::status::About { group: attributes.group, kind: attributes.resource, name: attributes.name };
     ApiError::forbidden(about, message)
 }
 
@@ -256,7 +262,10 @@ mod tests {
         assert_eq!((pod.namespace.as_deref(), pod.plural.as_str()), (Some("a"), "pods"));
         assert_eq!((pod.name.as_deref(), pod.subresource.as_deref()), (Some("b"), Some("log")));
         let namespace = target("/api/v1/namespaces/a");
-        assert_eq!((namespace.plural.as_str(), namespace.name.as_deref(), namespace.namespace), ("namespaces", Some("a"), None));
+        assert_eq!(
+            (namespace.plural.as_str(), namespace.name.as_deref(), namespace.namespace),
+            ("namespaces", Some("a"), None)
+        );
         let status = target("/api/v1/namespaces/a/status");
         assert_eq!((status.plural.as_str(), status.subresource.as_deref()), ("namespaces", Some("status")));
         let custom = target("/apis/g.io/v1/watch/things");

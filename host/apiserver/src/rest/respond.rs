@@ -150,7 +150,12 @@ pub(super) fn body_of(engine: &Engine, resource: &Resource, stored: &Stored) -> 
 }
 
 /// One object.
-pub(super) fn object(engine: &Engine, request: &ApiRequest, code: u16, stored: &Stored) -> Result<Response, ApiError> {
+pub(super) fn object(
+    engine: &Engine,
+    request: &ApiRequest,
+    code: u16,
+    stored: &Stored,
+) -> Result<Response, ApiError> {
     let format = request.format;
     if format.shape == Shape::Full && !format.pretty && !format.yaml {
         return Ok(encoded(format, code, body_of(engine, &request.resource, stored)?));
@@ -197,7 +202,12 @@ pub(super) fn list(engine: &Engine, request: &ApiRequest, listed: &Listed) -> Re
 }
 
 /// The common case: the stored bytes one after the other, never parsed.
-fn full_list(engine: &Engine, request: &ApiRequest, listed: &Listed, metadata: &Value) -> Result<Response, ApiError> {
+fn full_list(
+    engine: &Engine,
+    request: &ApiRequest,
+    listed: &Listed,
+    metadata: &Value,
+) -> Result<Response, ApiError> {
     let resource = &request.resource;
     let size: usize = listed.items.iter().map(|stored| stored.body.len() + 1).sum();
     let mut body = BytesMut::with_capacity(size + 256);

@@ -21,7 +21,11 @@ pub(super) fn issue(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, 
     let account = core.engine.get(&request.resource, request.namespace(), request.name())?;
     let seconds = asked["spec"]["expirationSeconds"].as_i64().unwrap_or(LIFE.2);
     if seconds < LIFE.0 || seconds > LIFE.1 {
-        let message = if seconds < LIFE.0 { "may not specify a duration less than 10 minutes" } else { "may not specify a duration larger than 2^32 seconds" };
+        let message = if seconds < LIFE.0 {
+            "may not specify a duration less than 10 minutes"
+        } else {
+            "may not specify a duration larger than 2^32 seconds"
+        };
         return Err(ApiError::invalid(
             About { group: "authentication.k8s.io", kind: "TokenRequest", name: request.name() },
             vec![Cause {

@@ -68,12 +68,10 @@ pub(super) fn answer(core: &Arc<Core>, request: &ApiRequest) -> Result<Response,
     let version = query.resource_version;
     let initial = query.initial_events.unwrap_or(matches!(version, None | Some(0)));
     let current = store.revision();
-    if let Some(version) = version.filter(|version| *version > current + 1_000) {
-        return Err(ApiError::too_large_revision(version, current));
-    }
-    let lifetime = query.timeout_seconds.map(Duration::from_secs).unwrap_or_else(|| {
-        LIFETIME + Duration::from_secs(rand::rng().random_range(0..LIFETIME.as_secs()))
-    });
+    let lifetime = query
+        .timeout_seconds
+        .map(Duration::from_secs)
+        .unwrap_or_else(|| LIFETIME + Duration::from_secs(rand::rng().random_range(0..LIFETIME.as_secs())));
     let now = Instant::now();
     let mut watch = Watch {
         core: core.clone(),
@@ -181,7 +179,13 @@ impl Watch {
     /// What an event means to this client: objects come into and go out of a selection.
     fn translate(&mut self, target: &WatchRequest, event: &Event) {
         let object = &event.object;
-        if target.request.target.namespace.as_deref().is_some_and(|namespace| namespace != &*object.key.namespace) {
+        if target
+            .request
+            .target
+            .namespace
+            .as_deref()
+            .is_some_and(|namespace| namespace != &*object.key.namespace)
+        {
             return;
         }
         let is = event.kind != EventKind::Deleted && target.selection.matches(object);
@@ -266,7 +270,8 @@ impl Watch {
         }
         let shown = match target.request.format.shape {
             Shape::Table => {
-                let mut table = respond::table_of(&target.request, object["metadata"].clone(), &[object], false);
+                let mut table =
+                    respond::table_of(&target.request, object["metadata"].clone(), &[object], false);
                 table["metadata"] = json!({"resourceVersion": self.cursor.to_string()});
                 table
             }

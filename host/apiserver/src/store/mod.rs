@@ -18,8 +18,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use log::LogError;
 pub(crate) use object::{Draft, Key, Stored};
-pub(crate) use state::{Event, EventKind, Expired, Page};
 use state::State;
+pub(crate) use state::{Event, EventKind, Expired, Page};
 use writer::Command;
 
 /// How many writes may wait for the writer thread before callers wait for room in the queue.
@@ -119,10 +119,7 @@ impl Store {
     /// take a queued write back.
     pub(crate) async fn write(&self, key: Key, change: Change) -> Result<Arc<Stored>, WriteError> {
         let (answer, answered) = oneshot::channel();
-        self.queue
-            .send(Command::Write { key, change, answer })
-            .await
-            .map_err(|_| WriteError::Closed)?;
+        self.queue.send(Command::Write { key, change, answer }).await.map_err(|_| WriteError::Closed)?;
         answered.await.map_err(|_| WriteError::Closed)?
     }
 
@@ -142,12 +139,22 @@ impl Store {
     }
 
     /// The same as it was at `revision`; fails when the history no longer reaches back that far.
-    pub(crate) fn list_at(&self, resource: &str, namespace: Option<&str>, revision: u64) -> Result<Page, Expired> {
+    pub(crate) fn list_at(
+        &self,
+        resource: &str,
+        namespace: Option<&str>,
+        revision: u64,
+    ) -> Result<Page, Expired> {
         self.shared.read().list_at(resource, namespace, revision)
     }
 
     /// Up to `limit` events of a resource after `revision`, and the revision that the reader has seen with them.
-    pub(crate) fn events(&self, resource: &str, revision: u64, limit: usize) -> Result<(Vec<Event>, u64), Expired> {
+    pub(crate) fn events(
+        &self,
+        resource: &str,
+        revision: u64,
+        limit: usize,
+    ) -> Result<(Vec<Event>, u64), Expired> {
         self.shared.read().events(resource, revision, limit)
     }
 

@@ -80,7 +80,13 @@ struct Table {
 
 impl Table {
     fn new(dropped: u64) -> Self {
-        Self { items: BTreeMap::new(), history: VecDeque::new(), bytes: 0, dropped, wake: watch::Sender::new(0) }
+        Self {
+            items: BTreeMap::new(),
+            history: VecDeque::new(),
+            bytes: 0,
+            dropped,
+            wake: watch::Sender::new(0),
+        }
     }
 
     fn apply(&mut self, event: Event) {
@@ -106,7 +112,7 @@ impl Table {
         while self.history.len() > EVENTS || self.bytes > BYTES {
             let Some(oldest) = self.history.pop_front() else { break };
             self.bytes -= weight(&oldest);
-            self.dropped = oldest.revision();
+            self.dropped = self.dropped.max(oldest.revision());
         }
     }
 
@@ -114,7 +120,7 @@ impl Table {
         while self.history.front().is_some_and(|event| event.revision() <= through) {
             if let Some(event) = self.history.pop_front() {
                 self.bytes -= weight(&event);
-                self.dropped = event.revision();
+                self.dropped = self.dropped.max(event.revision());
             }
         }
     }
@@ -182,7 +188,12 @@ impl State {
         Page { revision: self.revision, items }
     }
 
-    pub(crate) fn list_at(&self, resource: &str, namespace: Option<&str>, revision: u64) -> Result<Page, Expired> {
+    pub(crate) fn list_at(
+        &self,
+        resource: &str,
+        namespace: Option<&str>,
+        revision: u64,
+    ) -> Result<Page, Expired> {
         let Some(table) = self.tables.get(resource) else {
             return Ok(Page { revision, items: Vec::new() });
         };
@@ -207,7 +218,12 @@ impl State {
         Ok(Page { revision, items: items.into_values().collect() })
     }
 
-    pub(crate) fn events(&self, resource: &str, revision: u64, limit: usize) -> Result<(Vec<Event>, u64), Expired> {
+    pub(crate) fn events(
+        &self,
+        resource: &str,
+        revision: u64,
+        limit: usize,
+    ) -> Result<(Vec<Event>, u64), Expired> {
         let Some(table) = self.tables.get(resource) else {
             return if revision < self.compacted {
                 Err(Expired { asked: revision, oldest: self.compacted })
@@ -247,7 +263,11 @@ impl State {
     }
 
     pub(crate) fn resources(&self) -> Vec<Arc<str>> {
-        self.tables.iter().filter(|(_, table)| !table.items.is_empty()).map(|(name, _)| name.clone()).collect()
+        self.tables
+            .iter()
+            .filter(|(_, table)| !table.items.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     pub(crate) fn has_collectable(&self) -> bool {
@@ -284,7 +304,8 @@ impl State {
         for owner in &object.facts.owners {
             self.owners.entry(owner.clone()).or_default().insert(object.key.clone());
         }
-        let rewired = event.previous.as_ref().is_none_or(|previous| previous.facts.owners != object.facts.owners);
+        let rewired =
+            event.previous.as_ref().is_none_or(|previous| previous.facts.owners != object.facts.owners);
         if object.facts.terminating || (rewired && !object.facts.owners.is_empty()) {
             self.changed.insert(object.key.clone());
         }

@@ -63,10 +63,16 @@ async fn writers_of_one_version_do_not_overwrite_each_other() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open(&folder.path().join("store.db")).expect("opened");
     let first = create(&store, "a").await;
-    let writes = (0..20).map(|n| store.write(key("a"), Change::Replace { expected: first.revision, draft: draft("a", n) }));
+    let writes = (0..20)
+        .map(|n| store.write(key("a"), Change::Replace { expected: first.revision, draft: draft("a", n) }));
     let outcomes = futures::future::join_all(writes).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
-    assert!(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).all(|e| matches!(e, WriteError::Changed)));
+    assert!(
+        outcomes
+            .iter()
+            .filter_map(|outcome| outcome.as_ref().err())
+            .all(|e| matches!(e, WriteError::Changed))
+    );
     let again = store.write(key("a"), Change::Create(draft("a", 0))).await;
     assert!(matches!(again, Err(WriteError::Exists)));
     let missing = store.write(key("x"), Change::Remove { expected: 1 }).await;

@@ -30,7 +30,11 @@ pub(super) enum Command {
     Compact { keep: Duration },
 }
 
-pub(super) fn start(log: Log, shared: Arc<Shared>, commands: mpsc::Receiver<Command>) -> Result<(), LogError> {
+pub(super) fn start(
+    log: Log,
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+) -> Result<(), LogError> {
     let revision = shared.read().revision();
     let compacted = log.compacted().map_err(|source| LogError::Database {
         doing: "reading the compaction of",
