@@ -14,7 +14,6 @@ mod uploads;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 
 use crate::artifact::{Artifact, MANIFEST_TYPE};
 use crate::digest::Digest;

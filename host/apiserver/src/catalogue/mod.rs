@@ -120,11 +120,6 @@ impl Catalogue {
         self.served().get(&(group.to_owned(), version.to_owned()))?.get(plural).cloned()
     }
 
-    /// Whether a group and version is served at all.
-    pub(crate) fn has_version(&self, group: &str, version: &str) -> bool {
-        self.served().contains_key(&(group.to_owned(), version.to_owned()))
-    }
-
     /// The resource of a kind, as an owner reference names it.
     pub(crate) fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<Arc<Resource>> {
         let served = self.served();

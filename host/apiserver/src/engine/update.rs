@@ -93,16 +93,15 @@ impl Engine {
             new["apiVersion"] = crate::catalogue::api_version(&resource.group, &custom.storage).into();
         }
         let draft = self.draft(&new)?;
-        let change = Change::Replace { expected: current.revision, draft };
-        let object = self.commit(resource, current.key.clone(), change, intent.dry_run).await?;
-        if !intent.dry_run && is_done(resource, &new) {
-            let change = Change::Remove { expected: object.revision };
-            // Somebody else's change in between decides for itself whether the object goes.
-            match self.commit(resource, current.key.clone(), change, false).await {
-                Err(error) if !is_stale(&error) && error.code != 404 => return Err(error),
-                Ok(_) | Err(_) => {}
-            }
-        }
+        let object = if is_done(resource, &new) {
+            // One change, not two: a crash in between would leave an object that nobody ever removes.
+            let change = Change::Remove { expected: current.revision };
+            let gone = self.commit(resource, current.key.clone(), change, intent.dry_run).await?;
+            Arc::new(draft.at_revision(current.key.clone(), gone.revision))
+        } else {
+            let change = Change::Replace { expected: current.revision, draft };
+            self.commit(resource, current.key.clone(), change, intent.dry_run).await?
+        };
         Ok(Outcome { object, created: false, warnings })
     }
 }

@@ -68,9 +68,6 @@ pub(super) fn answer(core: &Arc<Core>, request: &ApiRequest) -> Result<Response,
     let version = query.resource_version;
     let initial = query.initial_events.unwrap_or(matches!(version, None | Some(0)));
     let current = store.revision();
-    if let Some(version) = version.filter(|version| *version > current + 1_000) {
-        return Err(ApiError::too_large_revision(version, current));
-    }
     let lifetime = query
         .timeout_seconds
         .map(Duration::from_secs)

@@ -1,7 +1,7 @@
 //! The log of revisions in SQLite: opening it, reading it at start, appending batches and dropping old revisions.
 //!
-//! Used by the writer thread alone. Each row is one change: its revision, the revision that it replaced, the key, and
-//! the body (none for a removal). A newer layout than this binary knows is refused, never guessed at.
+//! Used by the writer thread alone. Each row is one change: its revision, the revision that it replaced, the key, where
+//! in the body the revision is written, and the body (none for a removal). A newer layout than this binary knows is refused, never guessed at.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -74,6 +74,7 @@ impl Log {
                    resource  TEXT NOT NULL,
                    namespace TEXT NOT NULL,
                    name      TEXT NOT NULL,
+                   at        INTEGER NOT NULL,
                    body      BLOB
                  );
                  INSERT OR IGNORE INTO meta VALUES ('schema', 1), ('compacted', 0), ('revision', 0);
@@ -102,7 +103,7 @@ impl Log {
         let mut names: HashMap<String, Arc<str>> = HashMap::new();
         let mut statement = self
             .connection
-            .prepare("SELECT revision, resource, namespace, name, body FROM log ORDER BY revision")
+            .prepare("SELECT revision, resource, namespace, name, at, body FROM log ORDER BY revision")
             .map_err(&reading)?;
         let mut rows = statement.query([]).map_err(&reading)?;
         while let Some(row) = rows.next().map_err(&reading)? {
@@ -113,12 +114,13 @@ impl Log {
             };
             let (resource, namespace) = (shared(1)?, shared(2)?);
             let name: String = row.get(3).map_err(&reading)?;
-            let body: Option<Vec<u8>> = row.get(4).map_err(&reading)?;
+            let at = row.get::<_, i64>(4).map_err(&reading)?;
+            let body: Option<Vec<u8>> = row.get(5).map_err(&reading)?;
             let previous = state.get(&resource, &namespace, &name);
             let key = Key { resource, namespace, name: name.into() };
             let event = match (body, previous) {
                 (Some(body), previous) => {
-                    let object = Stored::from_log(key, revision, body)
+                    let object = Stored::from_log(key, revision, usize::try_from(at).unwrap_or(0), body)
                         .map_err(|source| LogError::Corrupt { path: self.path.clone(), revision, source })?;
                     let kind = if previous.is_some() { EventKind::Modified } else { EventKind::Added };
                     Event { kind, object: Arc::new(object), previous }
@@ -145,10 +147,11 @@ impl Log {
     pub(super) fn append<'a>(&mut self, rows: impl Iterator<Item = Row<'a>>) -> Result<(), rusqlite::Error> {
         let transaction = self.connection.transaction()?;
         {
-            let mut insert = transaction.prepare("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+            let mut insert = transaction.prepare("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
             for Row { event } in rows {
                 let Stored { key, revision, body, .. } = &*event.object;
                 let previous = signed(event.previous.as_ref().map_or(0, |previous| previous.revision));
+                let at = signed(event.object.offset() as u64);
                 let body: Option<&[u8]> = (event.kind != EventKind::Deleted).then_some(body);
                 insert.execute(params![
                     signed(*revision),
@@ -156,6 +159,7 @@ impl Log {
                     key.resource,
                     key.namespace,
                     key.name,
+                    at,
                     body
                 ])?;
             }

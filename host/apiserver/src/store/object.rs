@@ -51,6 +51,9 @@ pub(crate) enum EncodeError {
     /// Not a JSON object, or without an object in `metadata`.
     #[error("an object must have metadata")]
     NoMetadata,
+    /// The body does not carry its revision where the log says.
+    #[error("the object does not carry its revision")]
+    Misplaced,
     /// Serialization failed.
     #[error("serializing the object failed: {0}")]
     Json(#[from] serde_json::Error),
@@ -119,30 +122,19 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// An object read back from the log.
-    pub(crate) fn from_log(key: Key, revision: u64, body: Vec<u8>) -> Result<Self, EncodeError> {
-        // The writer put the revision first in `metadata`; only a top-level `metadata` can be met before the body of
-        // `spec` or `status`, whose names sort later, so the first match is the right one.
-        let digits = revision.to_string();
-        let open = b"\"metadata\":{\"resourceVersion\":\"";
-        let found = body
-            .windows(open.len())
-            .position(|window| window == open)
-            .map(|start| start + open.len())
-            .filter(|start| body[*start..].starts_with(digits.as_bytes()));
-        if let Some(start) = found {
-            let envelope: Envelope = serde_json::from_slice(&body)?;
-            return Ok(Self {
-                key,
-                revision,
-                at: start..start + digits.len(),
-                body: body.into(),
-                facts: envelope.metadata.facts(),
-            });
+    /// An object read back from the log; `at` is where its revision is written.
+    pub(crate) fn from_log(key: Key, revision: u64, at: usize, body: Vec<u8>) -> Result<Self, EncodeError> {
+        let envelope: Envelope = serde_json::from_slice(&body)?;
+        let at = at..at + revision.to_string().len();
+        if body.get(at.clone()) != Some(revision.to_string().as_bytes()) {
+            return Err(EncodeError::Misplaced);
         }
-        // A kind whose fields sort before `metadata` and hold such text: serialize it again.
-        let value: Value = serde_json::from_slice(&body)?;
-        Ok(Draft::new(&value)?.at_revision(key, revision))
+        Ok(Self { key, revision, at, body: body.into(), facts: envelope.metadata.facts() })
+    }
+
+    /// Where in the body the revision begins.
+    pub(crate) fn offset(&self) -> usize {
+        self.at.start
     }
 
     /// The same object carrying another revision, as a removal reports it.

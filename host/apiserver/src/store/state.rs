@@ -112,7 +112,7 @@ impl Table {
         while self.history.len() > EVENTS || self.bytes > BYTES {
             let Some(oldest) = self.history.pop_front() else { break };
             self.bytes -= weight(&oldest);
-            self.dropped = oldest.revision();
+            self.dropped = self.dropped.max(oldest.revision());
         }
     }
 
@@ -120,7 +120,7 @@ impl Table {
         while self.history.front().is_some_and(|event| event.revision() <= through) {
             if let Some(event) = self.history.pop_front() {
                 self.bytes -= weight(&event);
-                self.dropped = event.revision();
+                self.dropped = self.dropped.max(event.revision());
             }
         }
     }
