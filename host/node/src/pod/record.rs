@@ -187,14 +187,7 @@ pub(crate) fn inspect(dir: &Path) -> io::Result<Found> {
             if let Ok(Some(Launch { cgroup: Some(cgroup), .. })) =
                 files::read_json::<Launch>(dir, files::LAUNCH)
             {
-<<<<<<< HEAD
-                let _ = nix::sys::signal::killpg(
-                    nix::unistd::Pid::from_raw(pid),
-                    nix::sys::signal::Signal::SIGKILL,
-                );
-=======
                 let _ = fs::write(cgroup.join("cgroup.kill"), "1");
->>>>>>> w/node
             }
             Ok(Found::Lost(started))
         }

@@ -26,11 +26,7 @@ fn server() -> Option<&'static Path> {
             match built {
                 Ok(output) if output.status.success() => {}
                 Ok(output) => {
-<<<<<<< HEAD
-                    println!(
-=======
                     eprintln!(
->>>>>>> w/node
                         "skipped: tests/real/build.sh failed: {}",
                         String::from_utf8_lossy(&output.stderr)
                     );
