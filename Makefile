@@ -1,0 +1,56 @@
+# What a person types. `make help` lists it.
+# PURLIN_CACHE keeps what takes long to make: virtual environments, kube-apiserver and etcd for comparison.
+
+TARGET ?= $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+PURLIN_BIN ?= $(abspath $(TARGET))/debug/purlin
+export PURLIN_BIN
+
+.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e conformance faults faults-short hostile bench
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build the binary (debug)
+	cargo build --locked -p purlin
+
+demo: ## Build Purlin and run its main job on real input: a Katib experiment, unmodified
+	scripts/demo.sh
+
+test: lint unit plugins-unit plugins-check e2e faults-short hostile conformance ## All tests
+	@echo "all tests passed"
+
+lint: ## Formatting and lints, as CI demands them
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+unit: ## Tests of the host's crates
+	cargo test --locked --workspace
+
+plugins: ## Build the plugins and write plugins/dist
+	scripts/plugins.sh build
+
+plugins-check: build ## Fail if the committed plugins are not what their source builds
+	scripts/plugins.sh check
+
+plugins-unit: ## Tests of the SDK and of the plugins' logic, native
+	cargo test --locked --manifest-path sdk/rust/Cargo.toml
+	cargo test --locked --manifest-path plugins/Cargo.toml --workspace
+
+e2e: build ## kubectl and the upstream Python clients against `purlin up`
+	tests/run.sh e2e
+
+faults-short: build ## A few SIGKILLs in the middle of an experiment
+	tests/run.sh faults-short
+
+faults: build ## Fifty of them
+	tests/run.sh faults
+
+hostile: build ## Plugins that misbehave
+	tests/run.sh hostile
+
+conformance: build ## The same requests to `purlin up` and to a real kube-apiserver
+	tests/run.sh conformance
+
+bench: ## Ratios against peers; see tests/bench
+	cargo build --locked --release -p purlin
+	PURLIN_BIN=$(abspath $(TARGET))/release/purlin tests/run.sh bench
