@@ -109,7 +109,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     let kernel = Kernel::new(
         purlin_kernel::Config {
             client: client.clone(),
-            plugins: Arc::new(SandboxedSource::new(sandbox.clone(), oci)),
+            plugins: Arc::new(SandboxedSource::new(oci, sandbox.clone())),
             push_url: Some(format!("http://{}", SocketAddr::new(args.bind, ports.metrics))),
             push_key: None,
             workers: KERNEL_WORKERS,
@@ -182,9 +182,10 @@ fn spawn_node(parts: &mut Parts, node: &Arc<Node>, client: &kube::Client, stop: 
         ("scheduler", Ok(()))
     });
     let (jobs, token) = (client.clone(), stop.clone());
-    parts.spawn(
-        async move { ("Job controller", purlin_node::job::run(jobs, token).await.map_err(Into::into)) },
-    );
+    parts.spawn(async move {
+        purlin_node::job::run(jobs, token).await;
+        ("Job controller", Ok(()))
+    });
 }
 
 fn spawn_http(
