@@ -196,7 +196,7 @@ fn limits(spec: &Container) -> Limits {
 
 /// The termination message of an attempt: what the program wrote to its file, or the end of its log where the
 /// container asks for that, or why it could not be started.
-pub(super) fn termination_message(spec: &Container, dir: &Path, exit: &Exit) -> Option<String> {
+pub(crate) fn termination_message(spec: &Container, dir: &Path, exit: &Exit) -> Option<String> {
     if let Some(error) = &exit.start_error {
         return Some(error.clone());
     }

@@ -138,6 +138,7 @@ impl Worker {
             {
                 record.image_id = way.image_id();
             }
+            record.last = record::previous_end(record, &self.dir, &self.uid);
             let dir = record.dir(&self.dir);
             match record::inspect(&dir) {
                 Ok(Found::Intended) if !dir.join(crate::shim::files::LAUNCH).exists() => {

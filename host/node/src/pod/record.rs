@@ -114,15 +114,7 @@ impl Record {
 
     /// Records the end of the current attempt.
     pub(crate) fn end(&mut self, exit: Exit, message: Option<String>, uid: &str) -> Duration {
-        let reason = if exit.start_error.is_some() {
-            "StartError"
-        } else if exit.out_of_memory {
-            "OOMKilled"
-        } else if exit.code == 0 {
-            "Completed"
-        } else {
-            "Error"
-        };
+        let reason = reason_of(&exit);
         self.end_as(exit, reason, message, uid)
     }
 
@@ -143,6 +135,31 @@ impl Record {
         self.found = false;
         self.restarts.ended(ran.unsigned_abs())
     }
+}
+
+fn reason_of(exit: &Exit) -> &'static str {
+    if exit.start_error.is_some() {
+        "StartError"
+    } else if exit.out_of_memory {
+        "OOMKilled"
+    } else if exit.code == 0 {
+        "Completed"
+    } else {
+        "Error"
+    }
+}
+
+/// The end of the attempt before the current one, from its folder.
+pub(crate) fn previous_end(record: &Record, pod_dir: &Path, uid: &str) -> Option<Ended> {
+    let attempt = record.attempts.checked_sub(2)?;
+    let dir = record.attempt_dir(pod_dir, attempt);
+    let exit: Exit = files::read_json(&dir, files::EXIT).ok()??;
+    Some(Ended {
+        reason: reason_of(&exit),
+        message: super::launch::termination_message(&record.spec, &dir, &exit),
+        container_id: format!("purlin://{uid}/{}/{attempt}", record.spec.name),
+        exit,
+    })
 }
 
 /// The records of a Pod that this node sees for the first time.

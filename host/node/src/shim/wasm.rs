@@ -74,3 +74,67 @@ async fn run_command(launch: &Launch) -> Result<u8, String> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shim::files::{Isolation, Limits};
+
+    /// A command whose `run` has `body`, which leaves 0 for success or 1 for failure.
+    fn run_with(body: &str, memory_bytes: Option<u64>) -> Result<u8, String> {
+        let text = format!(
+            r#"(component
+                (core module $m
+                    (memory (export "memory") 64)
+                    (func (export "run") (result i32) {body}))
+                (core instance $i (instantiate $m))
+                (func $run (result (result)) (canon lift (core func $i "run")))
+                (instance (export "wasi:cli/run@0.2.0") (export "run" (func $run))))"#
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let module = dir.path().join("command.wasm");
+        std::fs::write(&module, wat::parse_str(text).unwrap()).unwrap();
+        run(&Launch {
+            program: Program::Wasm { module, args: vec!["command".to_owned()] },
+            env: Default::default(),
+            working_dir: None,
+            binds: Vec::new(),
+            isolation: Isolation::None,
+            limits: Limits { cpu_millis: None, memory_bytes },
+            cgroup: None,
+        })
+    }
+
+    #[test]
+    fn the_result_is_the_exit_status() {
+        assert_eq!(run_with("i32.const 0", None), Ok(0));
+        assert_eq!(run_with("i32.const 1", None), Ok(1));
+    }
+
+    #[test]
+    fn a_trap_is_an_abort() {
+        assert_eq!(run_with("unreachable", None), Ok(134));
+    }
+
+    #[test]
+    fn more_memory_than_the_limit_keeps_it_from_starting() {
+        assert!(run_with("i32.const 0", Some(1 << 20)).unwrap_err().contains("memory"));
+    }
+
+    #[test]
+    fn what_is_no_component_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let module = dir.path().join("bad.wasm");
+        std::fs::write(&module, "text").unwrap();
+        let launch = Launch {
+            program: Program::Wasm { module, args: Vec::new() },
+            env: Default::default(),
+            working_dir: None,
+            binds: Vec::new(),
+            isolation: Isolation::None,
+            limits: Limits::default(),
+            cgroup: None,
+        };
+        assert!(run(&launch).unwrap_err().contains("wasi:cli/command"));
+    }
+}

@@ -39,9 +39,12 @@ fn server() -> Option<&'static Path> {
             }
             let dir = tempfile::tempdir().unwrap().keep();
             let started = Command::new(scripts.join("start.sh")).arg(&dir).arg(PORT).status().unwrap();
-            assert!(started.success(), "kube-apiserver did not start; see {}", dir.display());
+            if !started.success() {
+                let _ = Command::new(scripts.join("stop.sh")).arg(&dir).status();
+                panic!("kube-apiserver did not start; see {}", dir.display());
+            }
             // The test process has no end of its own to hook into: a watcher outlives it and stops the server.
-            Command::new("sh")
+            let watcher = Command::new("sh")
                 .arg("-c")
                 .arg("while kill -0 \"$1\" 2>/dev/null; do sleep 0.5; done; \"$2\" \"$3\"; rm -rf \"$3\"")
                 .args(["sh", &std::process::id().to_string()])
@@ -50,8 +53,9 @@ fn server() -> Option<&'static Path> {
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
+                .spawn();
+            // It waits for this process, not the other way round.
+            std::mem::forget(watcher.unwrap());
             Some(dir)
         })
         .as_deref()

@@ -7,3 +7,4 @@ mod crash;
 mod harness;
 mod jobs;
 mod pods;
+mod probes;
