@@ -66,7 +66,7 @@ impl Collector {
             let has = |name: &str| {
                 object["metadata"]["finalizers"]
                     .as_array()
-                    .is_some_and(|all| all.iter().any(|one| one == name))
+                    .is_some_and(|all| all.contains(&Value::from(name)))
             };
             if has(ORPHAN) {
                 return self.orphan(&stored).await;
@@ -86,8 +86,8 @@ impl Collector {
             return Ok(());
         }
         let states: Vec<Owner> = owners.iter().map(|owner| self.owner(stored, owner)).collect();
-        let solid = states.iter().any(|state| *state == Owner::Present);
-        let dangling = states.iter().any(|state| *state == Owner::Gone);
+        let solid = states.contains(&Owner::Present);
+        let dangling = states.contains(&Owner::Gone);
         if solid && dangling {
             let uids: Vec<&str> = owners
                 .iter()

@@ -29,7 +29,7 @@ pub struct ApiError {
     pub reason: &'static str,
     /// What was wrong.
     pub message: String,
-    details: Option<Details>,
+    details: Option<Box<Details>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,11 +58,6 @@ impl About<'_> {
         if self.group.is_empty() { self.kind.to_owned() } else { format!("{}.{}", self.kind, self.group) }
     }
 
-    /// The same resource without an object's name.
-    pub(crate) fn unnamed(self) -> Self {
-        Self { name: "", ..self }
-    }
-
     fn details(&self) -> Details {
         Details {
             name: self.name.to_owned(),
@@ -87,7 +82,7 @@ impl ApiError {
     }
 
     fn about(mut self, about: About<'_>) -> Self {
-        self.details = Some(about.details());
+        self.details = Some(Box::new(about.details()));
         self
     }
 
@@ -100,7 +95,7 @@ impl ApiError {
     /// 404 for a path or resource that is not served.
     pub fn no_such_resource() -> Self {
         let mut error = Self::new(404, "NotFound", "the server could not find the requested resource");
-        error.details = Some(Details::default());
+        error.details = Some(Box::default());
         error
     }
 
@@ -128,7 +123,7 @@ impl ApiError {
     /// 409 of server-side apply.
     pub fn apply_conflict(message: String, causes: Vec<Cause>) -> Self {
         let mut error = Self::new(409, "Conflict", message);
-        error.details = Some(Details { causes, ..Details::default() });
+        error.details = Some(Box::new(Details { causes, ..Details::default() }));
         error
     }
 
@@ -157,10 +152,15 @@ impl ApiError {
         error
     }
 
+    /// 422 of a patch that does not fit its object.
+    pub(crate) fn unfitting_patch() -> Self {
+        Self::unprocessable("the server rejected our request due to an error in our request")
+    }
+
     /// 422 without field causes.
     pub fn unprocessable(message: impl Into<String>) -> Self {
         let mut error = Self::new(422, "Invalid", message);
-        error.details = Some(Details::default());
+        error.details = Some(Box::default());
         error
     }
 
@@ -202,7 +202,7 @@ impl ApiError {
     /// 405 for a verb that the resource does not have.
     pub fn method_not_allowed(message: impl Into<String>) -> Self {
         let mut error = Self::new(405, "MethodNotAllowed", message);
-        error.details = Some(Details::default());
+        error.details = Some(Box::default());
         error
     }
 
@@ -213,14 +213,14 @@ impl ApiError {
             "NotAcceptable",
             "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml",
         );
-        error.details = Some(Details::default());
+        error.details = Some(Box::default());
         error
     }
 
     /// 415 for a patch.
     pub(crate) fn unsupported_patch() -> Self {
         let mut error = Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
-        error.details = Some(Details::default());
+        error.details = Some(Box::default());
         error
     }
 
@@ -247,17 +247,17 @@ impl ApiError {
     /// 429 with a wait, as an eviction that a budget forbids.
     pub fn too_many_requests(message: impl Into<String>, seconds: u32) -> Self {
         let mut error = Self::new(429, "TooManyRequests", message);
-        error.details = Some(Details { retry_after: Some(seconds), ..Details::default() });
+        error.details = Some(Box::new(Details { retry_after: Some(seconds), ..Details::default() }));
         error
     }
 
     /// 500.
     pub fn internal(why: impl fmt::Display) -> Self {
         let mut error = Self::new(500, "InternalError", format!("Internal error occurred: {why}"));
-        error.details = Some(Details {
+        error.details = Some(Box::new(Details {
             causes: vec![Cause { reason: String::new(), message: why.to_string(), field: String::new() }],
             ..Details::default()
-        });
+        }));
         error
     }
 
@@ -270,7 +270,7 @@ impl ApiError {
     pub fn too_large_revision(asked: u64, current: u64) -> Self {
         let message = format!("Too large resource version: {asked}, current: {current}");
         let mut error = Self::new(504, "Timeout", message);
-        error.details = Some(Details {
+        error.details = Some(Box::new(Details {
             causes: vec![Cause {
                 reason: "ResourceVersionTooLarge".into(),
                 message: "Too large resource version".into(),
@@ -278,7 +278,7 @@ impl ApiError {
             }],
             retry_after: Some(1),
             ..Details::default()
-        });
+        }));
         error
     }
 

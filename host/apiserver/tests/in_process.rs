@@ -234,3 +234,44 @@ async fn a_pod_on_a_node_ends_gracefully() -> anyhow::Result<()> {
     drop(fixture.server);
     Ok(())
 }
+
+#[tokio::test]
+async fn appliers_own_what_they_set_and_conflict_over_it() -> anyhow::Result<()> {
+    let fixture = fixture().await?;
+    let maps: Api<ConfigMap> = Api::namespaced(fixture.client.clone(), "default");
+    let config = |value: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"key": value}});
+    let made = maps.patch("m", &PatchParams::apply("one"), &Patch::Apply(config("1"))).await?;
+    let fields = made.metadata.managed_fields.unwrap_or_default();
+    assert_eq!(fields.len(), 1);
+    assert_eq!((fields[0].manager.as_deref(), fields[0].operation.as_deref()), (Some("one"), Some("Apply")));
+    let refused =
+        maps.patch("m", &PatchParams::apply("two"), &Patch::Apply(config("2"))).await.expect_err("owned");
+    assert_eq!(code(&refused), 409);
+    assert!(refused.to_string().contains("conflict with \"one\": .data.key"), "{refused}");
+    let forced = maps.patch("m", &PatchParams::apply("two").force(), &Patch::Apply(config("2"))).await?;
+    assert_eq!(forced.data.and_then(|data| data.get("key").cloned()).as_deref(), Some("2"));
+    let version = forced.metadata.resource_version;
+    let again = maps.patch("m", &PatchParams::apply("two").force(), &Patch::Apply(config("2"))).await?;
+    assert_eq!(again.metadata.resource_version, version, "applying the same again changes nothing");
+    Ok(())
+}
+
+#[tokio::test]
+async fn built_in_objects_are_filled_in_and_checked() -> anyhow::Result<()> {
+    let fixture = fixture().await?;
+    let pods: Api<Pod> = Api::namespaced(fixture.client.clone(), "default");
+    let pod = |name: &str| {
+        serde_json::from_value::<Pod>(
+            json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": name, "image": "i"}]}}),
+        )
+    };
+    let made = pods.create(&PostParams::default(), &pod("c")?).await?;
+    assert_eq!(made.status.and_then(|status| status.phase).as_deref(), Some("Pending"));
+    let spec = made.spec.unwrap_or_default();
+    assert_eq!(spec.restart_policy.as_deref(), Some("Always"));
+    assert_eq!(spec.containers[0].termination_message_path.as_deref(), Some("/dev/termination-log"));
+    let refused = pods.create(&PostParams::default(), &pod("Not A Name")?).await.expect_err("invalid");
+    assert_eq!(code(&refused), 422);
+    assert!(refused.to_string().contains("spec.containers[0].name"), "{refused}");
+    Ok(())
+}

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use purlin_schema::{FieldError, Schema, check_structural};
 use serde_json::{Value, json};
 
 use super::{Catalogue, Custom, Resource, ScalePaths, Subresource};
@@ -54,6 +55,8 @@ pub(crate) fn resources(definition: &Value) -> Vec<Resource> {
             table: Arc::from(format!("{group}/{plural}")),
             custom: Some(Custom {
                 schema: version["schema"]["openAPIV3Schema"].clone(),
+                // Refused when it was created, so that a schema that cannot be read is only met in a damaged store.
+                parsed: Schema::parse(&version["schema"]["openAPIV3Schema"]).ok(),
                 columns: version["additionalPrinterColumns"].as_array().cloned().unwrap_or_default(),
                 fields: version["selectableFields"]
                     .as_array()
@@ -91,6 +94,50 @@ fn scale(declared: &Value) -> Option<ScalePaths> {
         status: declared["statusReplicasPath"].as_str()?.to_owned(),
         selector: declared["labelSelectorPath"].as_str().map(str::to_owned),
     })
+}
+
+/// What is wrong with a definition.
+pub(crate) fn check(definition: &Value) -> Vec<FieldError> {
+    let spec = &definition["spec"];
+    let mut errors = Vec::new();
+    let name = definition["metadata"]["name"].as_str().unwrap_or_default();
+    let expected = format!("{}.{}", text(&spec["names"]["plural"]), text(&spec["group"]));
+    if name != expected {
+        let why = "must be spec.names.plural+\".\"+spec.group";
+        errors.push(FieldError::invalid("metadata.name", &definition["metadata"]["name"], why));
+    }
+    for (path, value) in [
+        ("spec.group", &spec["group"]),
+        ("spec.scope", &spec["scope"]),
+        ("spec.names.plural", &spec["names"]["plural"]),
+        ("spec.names.kind", &spec["names"]["kind"]),
+    ] {
+        if text(value).is_empty() {
+            errors.push(FieldError::required(path, ""));
+        }
+    }
+    let scope = text(&spec["scope"]);
+    if !scope.is_empty() && scope != "Namespaced" && scope != "Cluster" {
+        errors.push(FieldError::not_supported("spec.scope", &spec["scope"], &["Cluster", "Namespaced"]));
+    }
+    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if versions.iter().filter(|version| version["storage"] == true).count() != 1 {
+        let why = "must have exactly one version marked as storage version";
+        errors.push(FieldError::invalid("spec.versions", &spec["versions"], why));
+    }
+    for (index, version) in versions.iter().enumerate() {
+        let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
+        let schema = &version["schema"]["openAPIV3Schema"];
+        if schema.is_null() {
+            errors.push(FieldError::required(path, "schemas are required"));
+            continue;
+        }
+        errors.extend(check_structural(schema, &path));
+        if let Err(error) = Schema::parse(schema) {
+            errors.push(FieldError::invalid(format!("{path}{}", error.path), &Value::Null, error.reason));
+        }
+    }
+    errors
 }
 
 /// Fills what a definition leaves to the server: names, the conversion strategy, list kind.

@@ -9,6 +9,7 @@ pub(crate) mod custom;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
+use purlin_schema::Schema;
 use serde_json::Value;
 
 use crate::status::About;
@@ -35,6 +36,8 @@ pub(crate) struct ScalePaths {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Custom {
     pub(crate) schema: Value,
+    /// The same, parsed.
+    pub(crate) parsed: Option<Schema>,
     pub(crate) columns: Vec<Value>,
     pub(crate) fields: Vec<String>,
     pub(crate) scale: Option<ScalePaths>,

@@ -77,9 +77,10 @@ impl Engine {
             start_namespace(object, &name)?;
         }
         let fields = metadata(object)?;
-        for unwanted in
-            ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation"]
-        {
+        if !intent.applied {
+            fields.remove("managedFields");
+        }
+        for unwanted in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
             fields.remove(unwanted);
         }
         if !resource.namespaced {
@@ -92,7 +93,7 @@ impl Engine {
             custom::establish(object, &self.catalogue, &now());
         }
         let warnings = model::admit(resource, object, None, intent)?;
-        model::own(resource, None, object, intent, &now())?;
+        model::own(resource, None, object, intent);
         if let Some(custom) = &resource.custom {
             object["apiVersion"] = crate::catalogue::api_version(&resource.group, &custom.storage).into();
         }

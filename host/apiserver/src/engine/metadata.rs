@@ -113,7 +113,9 @@ pub(crate) fn carry_over(old: &Value, new: &mut Value) -> Result<(), ApiError> {
 /// Drops empty maps and lists of `metadata`, which the real server never shows.
 pub(crate) fn tidy(object: &mut Value) -> Result<(), ApiError> {
     let metadata = metadata(object)?;
-    metadata.retain(|_, value| match value {
+    metadata.retain(|name, value| match value {
+        // An empty list there is a request to forget who owns what.
+        _ if name == "managedFields" => true,
         Value::Null => false,
         Value::Object(map) => !map.is_empty(),
         Value::Array(items) => !items.is_empty(),

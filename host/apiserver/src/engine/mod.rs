@@ -34,6 +34,8 @@ pub(crate) struct Intent {
     pub(crate) force: bool,
     /// Empty for the object itself, `status` for its status.
     pub(crate) subresource: String,
+    /// The object comes out of a server-side apply, which has already said who owns what.
+    pub(crate) applied: bool,
 }
 
 impl Intent {
@@ -46,6 +48,7 @@ impl Intent {
             dry_run: query.dry_run,
             force: query.force,
             subresource: subresource.to_owned(),
+            applied: false,
         }
     }
 

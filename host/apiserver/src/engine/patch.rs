@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::metadata::text;
-use super::{ATTEMPTS, Engine, Intent, Outcome, is_stale, now};
+use super::{ATTEMPTS, Engine, Intent, Outcome, is_stale};
 use crate::catalogue::Resource;
 use crate::model::{self, PatchKind};
 use crate::status::ApiError;
@@ -19,6 +19,7 @@ impl Engine {
         patch: &Value,
         intent: &Intent,
     ) -> Result<Outcome, ApiError> {
+        let intent = &Intent { applied: kind == PatchKind::Apply, ..intent.clone() };
         for attempt in 1.. {
             let current = match self.store.get(&resource.table, namespace, name) {
                 Some(current) => current,
@@ -28,7 +29,7 @@ impl Engine {
                 None => return Err(ApiError::not_found(resource.about(name))),
             };
             let old = self.value_as(resource, &current)?;
-            let new = model::patch(resource, &old, kind, patch, intent, &now())?;
+            let new = model::patch(resource, &old, kind, patch, intent)?;
             if text(&new, "name") != name {
                 return Err(ApiError::bad_request(format!(
                     "the name of the object ({}) does not match the name on the URL ({name})",
@@ -70,6 +71,7 @@ impl Engine {
         }
         let mut object = patch.clone();
         super::metadata::metadata(&mut object)?.insert("name".into(), name.into());
+        let object = model::apply(resource, None, &object, intent)?;
         self.create(resource, namespace, object, intent).await
     }
 }

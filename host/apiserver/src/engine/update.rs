@@ -81,7 +81,7 @@ impl Engine {
             let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             metadata(&mut new)?.insert("generation".into(), json!(generation));
         }
-        model::own(resource, Some(&old), &mut new, intent, &now())?;
+        model::own(resource, Some(&old), &mut new, intent);
         let mut compared = old.clone();
         for object in [&mut compared, &mut new] {
             metadata(object)?.remove("resourceVersion");

@@ -1,15 +1,17 @@
 //! OpenAPI documents, made when they are asked for and named by their hash so that clients can keep them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode, Uri, header};
+use purlin_schema::openapi;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{meta, respond};
-use crate::catalogue::{Resource, api_version};
+use crate::catalogue::Resource;
 use crate::server::Core;
 
 fn path_of(group: &str, version: &str) -> String {
@@ -66,8 +68,15 @@ pub(super) async fn group(
 /// `/openapi/v2`: the old form, with the definitions of custom resources only.
 pub(super) async fn v2(State(core): State<Arc<Core>>) -> Response {
     let served = core.engine.catalogue.served();
-    let definitions: Map<String, Value> =
-        served.values().flat_map(|plurals| plurals.values()).map(|resource| schema(resource)).collect();
+    let definitions: Map<String, Value> = served
+        .values()
+        .flat_map(|plurals| plurals.values())
+        .filter_map(|resource| Some((resource, resource.custom.as_ref()?)))
+        .map(|(resource, custom)| {
+            let own = openapi::custom(&custom.schema, &resource.group, &resource.version, &resource.kind);
+            (schemas_of(resource).0, own)
+        })
+        .collect();
     respond::plain(
         200,
         &json!({
@@ -81,7 +90,7 @@ fn document<'a>(group: &str, version: &str, resources: impl Iterator<Item = &'a 
     let mut schemas = Map::new();
     let mut paths = Map::new();
     for resource in resources {
-        let (name, schema) = schema(resource);
+        let (name, needed) = schemas_of(resource);
         let reference = json!({"$ref": format!("#/components/schemas/{name}")});
         let kind = json!({"group": resource.group, "version": resource.version, "kind": resource.kind});
         let base = format!("/{}", path_of(group, version));
@@ -99,7 +108,7 @@ fn document<'a>(group: &str, version: &str, resources: impl Iterator<Item = &'a 
         });
         let get = json!({"x-kubernetes-action": "get", "x-kubernetes-group-version-kind": kind, "responses": answer});
         paths.insert(path, json!({"get": get, "patch": patch}));
-        schemas.insert(name, schema);
+        schemas.extend(needed);
     }
     json!({
         "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": meta::version_info()["gitVersion"]},
@@ -107,26 +116,19 @@ fn document<'a>(group: &str, version: &str, resources: impl Iterator<Item = &'a 
     })
 }
 
-fn schema(resource: &Resource) -> (String, Value) {
-    let mut domain: Vec<&str> = resource.group.split('.').collect();
-    domain.reverse();
-    let name = match resource.group.as_str() {
-        "" => format!("io.k8s.api.core.{}.{}", resource.version, resource.kind),
-        _ => format!("{}.{}.{}", domain.join("."), resource.version, resource.kind),
-    };
-    let mut schema =
-        resource.custom.as_ref().map_or_else(|| json!({"type": "object"}), |custom| custom.schema.clone());
-    if !schema.is_object() {
-        schema = json!({"type": "object"});
+/// The definition of a resource's kind and everything that it refers to; the first is its own name.
+fn schemas_of(resource: &Resource) -> (String, BTreeMap<String, Value>) {
+    if let Some(custom) = &resource.custom {
+        let mut domain: Vec<&str> = resource.group.split('.').collect();
+        domain.reverse();
+        let name = format!("{}.{}.{}", domain.join("."), resource.version, resource.kind);
+        let mut schemas = openapi::metadata();
+        let own = openapi::custom(&custom.schema, &resource.group, &resource.version, &resource.kind);
+        schemas.insert(name.clone(), own);
+        return (name, schemas);
     }
-    schema["x-kubernetes-group-version-kind"] =
-        json!([{"group": resource.group, "version": resource.version, "kind": resource.kind}]);
-    schema["description"] = schema["description"]
-        .as_str()
-        .map_or_else(
-            || format!("{} of {}", resource.kind, api_version(&resource.group, &resource.version)),
-            str::to_owned,
-        )
-        .into();
-    (name, schema)
+    match openapi::definitions(&resource.group, &resource.version, &resource.kind) {
+        Some((name, schemas)) => (name.to_owned(), schemas),
+        None => (resource.kind.clone(), BTreeMap::new()),
+    }
 }

@@ -234,11 +234,12 @@ pub(super) fn partial(object: &Value) -> Value {
 
 /// Objects as a table; the columns are said only once on a watch.
 pub(super) fn table_of(request: &ApiRequest, metadata: Value, objects: &[Value], columns: bool) -> Value {
+    let shown = table::columns(&request.resource);
     let include = request.query.raw("includeObject").unwrap_or("Metadata");
     let rows: Vec<Value> = objects
         .iter()
         .map(|object| {
-            let mut row = json!({"cells": table::cells(&request.resource, object)});
+            let mut row = json!({"cells": table::cells(&shown, object)});
             match include {
                 "None" => {}
                 "Object" => row["object"] = object.clone(),
@@ -249,7 +250,7 @@ pub(super) fn table_of(request: &ApiRequest, metadata: Value, objects: &[Value],
         .collect();
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
-        "columnDefinitions": if columns { table::columns(&request.resource) } else { Value::Null },
+        "columnDefinitions": if columns { shown.definitions() } else { Value::Null },
         "rows": rows,
     })
 }
