@@ -40,7 +40,7 @@ async fn child() -> anyhow::Result<()> {
                     ..ConfigMap::default()
                 };
                 maps.create(&PostParams::default(), &object).await?;
-                writeln!(std::io::stderr(), "acknowledged {name}")?;
+                std::io::stderr().write_all(format!("acknowledged {name};\n").as_bytes())?;
             }
             anyhow::Ok(())
         }
@@ -63,8 +63,9 @@ async fn what_was_acknowledged_survives_every_kill() -> anyhow::Result<()> {
         let said = child.stderr.take().ok_or_else(|| anyhow::anyhow!("no pipe"))?;
         let reader = std::thread::spawn(move || -> Vec<String> {
             let lines = BufReader::new(said).lines().map_while(Result::ok);
-            // A line that the kill cut short lacks its end and matches no name; it is dropped with its writer.
-            lines.filter_map(|line| line.strip_prefix("acknowledged ").map(str::to_owned)).collect()
+            // A line that the kill cut short lacks the sign at its end.
+            let name = |line: String| Some(line.strip_prefix("acknowledged ")?.strip_suffix(';')?.to_owned());
+            lines.filter_map(name).collect()
         });
         let pause = rand::rng().random_range(150..400);
         tokio::time::sleep(Duration::from_millis(pause)).await;
