@@ -3,11 +3,11 @@
 //!
 //! ```yaml
 //! images:
-//!   - image: docker.io/kubeflowkatib/mxnet-mnist:*   # glob on the normalized reference
-//!     paths: {/opt/mxnet-mnist: ./digits}            # path inside the image -> host path, relative to this file
+//!   - image: docker.io/acme/digits:*               # glob on the normalized reference
+//!     paths: {/opt/digits: ./digits}                # path inside the image -> host path, relative to this file
 //!     path: [./digits/.venv/bin]                     # goes before PATH
-//!     env: {}                                        # the image's own environment
-//!     entrypoint: []                                 # stands for ENTRYPOINT and CMD
+//!     env: {}                                     # the image's own environment
+//!     entrypoint: []                              # stands for ENTRYPOINT and CMD
 //!   - image: docker.io/library/busybox:*
 //!     rootfs: ./busybox-rootfs                       # run by an OCI runtime instead
 //! ```

@@ -108,7 +108,8 @@ async fn inspect(plugin: &str, form: Output) -> Result<()> {
     let artifact = if path.is_file() { read_component(&path)? } else { fetch(plugin).await?.1 };
     let manifest = artifact.manifest();
     if form == Output::Json {
-        let manifest: Value = serde_json::from_str(&manifest.to_json()?).context("the manifest is no JSON")?;
+        let manifest: Value =
+            serde_json::from_str(&manifest.to_json()?).context("the manifest is no JSON")?;
         output::json(&json!({
             "digest": artifact.digest().to_string(), "size": artifact.component().len(), "manifest": manifest,
         }))?;

@@ -14,7 +14,6 @@ mod uploads;
 use std::path::Path;
 use std::sync::Arc;
 
-
 use crate::artifact::{Artifact, MANIFEST_TYPE};
 use crate::digest::Digest;
 use crate::layout::{self, LayoutError};

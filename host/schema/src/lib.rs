@@ -21,7 +21,7 @@ mod structural;
 pub mod table;
 mod validate;
 
-pub use default::apply_defaults;
+pub use default::{apply_defaults, drop_nulls};
 pub use error::{FieldError, FieldErrorKind, aggregate, shown};
 pub use prune::prune;
 pub use schema::{Junctors, ListType, Node, PatchStrategy, Rule, Schema, SchemaError, Type};

@@ -4,6 +4,8 @@
 
 mod decide;
 mod indexes;
+#[cfg(test)]
+mod model;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -46,7 +46,7 @@ fn server() -> Option<&'static Path> {
             // The test process has no end of its own to hook into: a watcher outlives it and stops the server.
             let watcher = Command::new("sh")
                 .arg("-c")
-                .arg("while kill -0 \"$1\" 2>/dev/null; do sleep 0.5; done; \"$2\" \"$3\"; rm -rf \"$3\"")
+                .arg("while kill -0 \"$1\" 2>/dev/null; do sleep 0.5; done; \"$2\" \"$3\"; sleep 5; xargs -r kill -9 < \"$3/pids\"; rm -rf \"$3\"")
                 .args(["sh", &std::process::id().to_string()])
                 .arg(scripts.join("stop.sh"))
                 .arg(&dir)
@@ -236,6 +236,9 @@ impl Host {
             assert!(Instant::now() < deadline, "Pods are left");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        let folders = self.dir.path().join("data/pods");
+        eventually("the end of what the Pods ran", || std::fs::read_dir(&folders).unwrap().next().is_none())
+            .await;
     }
 }
 

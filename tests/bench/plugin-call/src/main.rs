@@ -40,13 +40,20 @@ async fn main() -> Result<()> {
             .iter()
             .map(|timing| json!({"way": timing.name, "p50_us": micros(timing.p50), "p99_us": micros(timing.p99)}))
             .collect();
-        let ratios = json!({"webhook_over_plugin": ratio(hook, call), "plugin_over_native": ratio(call, native)});
+        let ratios =
+            json!({"webhook_over_plugin": ratio(hook, call), "plugin_over_native": ratio(call, native)});
         writeln!(out, "{}", json!({"request_bytes": parent.len(), "ways": each, "ratios": ratios}))?;
         return Ok(());
     }
     writeln!(out, "{} bytes in, {CALLS} calls each, one after the other", parent.len())?;
     for timing in &timings {
-        writeln!(out, "{:<28} p50 {:>8.1} us   p99 {:>8.1} us", timing.name, micros(timing.p50), micros(timing.p99))?;
+        writeln!(
+            out,
+            "{:<28} p50 {:>8.1} us   p99 {:>8.1} us",
+            timing.name,
+            micros(timing.p50),
+            micros(timing.p99)
+        )?;
     }
     writeln!(out, "webhook / plugin  {:.1}", ratio(hook, call))?;
     writeln!(out, "plugin / native   {:.1}", ratio(call, native))?;
