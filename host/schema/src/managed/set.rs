@@ -192,7 +192,6 @@ impl FieldSet {
         self.entries.get(element).map(|(member, children)| (*member, children))
     }
 
-
     fn enter(&mut self, element: PathElement, member: bool, below: Self) {
         if member || !below.entries.is_empty() {
             self.entries.insert(element, (member, below));
