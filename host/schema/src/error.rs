@@ -96,10 +96,9 @@ impl FieldError {
         Self { path: path.into(), kind: FieldErrorKind::Forbidden, value: None, detail: detail.into() }
     }
 
-    /// A value that is not among those that are supported.
+    /// A value that is not among those that are supported, which are shown in the order given.
     pub fn not_supported(path: impl Into<String>, value: &Value, supported: &[&str]) -> Self {
-        let mut supported: Vec<String> = supported.iter().map(|one| format!("\"{one}\"")).collect();
-        supported.sort();
+        let supported: Vec<String> = supported.iter().map(|one| format!("\"{one}\"")).collect();
         let detail = format!("supported values: {}", supported.join(", "));
         Self::of(FieldErrorKind::NotSupported, path, value, detail)
     }
@@ -161,7 +160,7 @@ mod tests {
         let unsupported = FieldError::not_supported("spec.type", &json!("x"), &["b", "a"]);
         assert_eq!(
             unsupported.to_string(),
-            r#"spec.type: Unsupported value: "x": supported values: "a", "b""#
+            r#"spec.type: Unsupported value: "x": supported values: "b", "a""#
         );
         assert_eq!(FieldError::required("spec.a", "").to_string(), "spec.a: Required value");
         let both = [FieldError::required("a", ""), FieldError::required("b", "c")];

@@ -54,12 +54,10 @@ fn keys(object: &Value, field: &str, errors: &mut Vec<FieldError>) {
         let fits = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
         if !fits {
             errors.push(FieldError::invalid(path, &json!(key), names::CONFIG_KEY));
-        } else if key == "." || key.starts_with("..") {
-            errors.push(FieldError::invalid(
-                path,
-                &json!(key),
-                format!("must not be '{}'", if key == "." { "." } else { ".." }),
-            ));
+        } else if key == "." || key == ".." {
+            errors.push(FieldError::invalid(path, &json!(key), format!("must not be '{key}'")));
+        } else if key.starts_with("..") {
+            errors.push(FieldError::invalid(path, &json!(key), "must not start with '..'"));
         }
     }
 }
@@ -88,9 +86,16 @@ fn job(object: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
             unchanged(&spec[field], &old[field], &format!("spec.{field}"), errors);
         }
         // An indexed job may grow and shrink, if its parallelism does so with it.
-        let elastic = spec["completionMode"] == "Indexed" && spec["completions"] == spec["parallelism"];
-        if !elastic {
-            unchanged(&spec["completions"], &old["completions"], "spec.completions", errors);
+        let indexed = spec["completionMode"] == "Indexed";
+        if spec["completions"] != old["completions"]
+            && !(indexed && spec["completions"] == spec["parallelism"])
+        {
+            let detail = if indexed {
+                "can only be modified in tandem with spec.parallelism"
+            } else {
+                "field is immutable"
+            };
+            errors.push(FieldError::invalid("spec.completions", &spec["completions"], detail));
         }
         if old["suspend"] != true {
             unchanged(&spec["template"], &old["template"], "spec.template", errors);
@@ -101,7 +106,7 @@ fn job(object: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
     let policy = &spec["template"]["spec"]["restartPolicy"];
     if policy != "Never" && policy != "OnFailure" {
         let path = "spec.template.spec.restartPolicy";
-        if policy.as_str().unwrap_or_default().is_empty() {
+        if matches!(policy.as_str(), None | Some("" | "Always")) {
             errors.push(FieldError::required(path, "valid values: \"OnFailure\", \"Never\""));
         } else {
             errors.push(FieldError::not_supported(path, policy, &["OnFailure", "Never"]));

@@ -15,9 +15,11 @@ pub(super) const LABEL: &str = "a lowercase RFC 1123 label must consist of lower
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and \
     must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation \
     is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
+const QUALIFIED: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
     alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
     '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+
+const NO_DOTS: &str = "must not contain dots";
 
 /// Whether a text is a DNS label of at most 63 characters.
 pub fn is_dns_label(text: &str) -> bool {
@@ -48,8 +50,12 @@ fn is_label(text: &str) -> bool {
 }
 
 fn is_name_part(text: &str) -> bool {
+    text.len() <= 63 && is_name_form(text)
+}
+
+fn is_name_form(text: &str) -> bool {
     let edge = |byte: u8| byte.is_ascii_alphanumeric();
-    text.len() <= 63 && ends_with(text, edge) && text.bytes().all(|byte| edge(byte) || b"-_.".contains(&byte))
+    ends_with(text, edge) && text.bytes().all(|byte| edge(byte) || b"-_.".contains(&byte))
 }
 
 fn ends_with(text: &str, edge: impl Fn(u8) -> bool) -> bool {
@@ -62,66 +68,101 @@ pub(super) fn metadata(group: &str, kind: &str, metadata: &Value, errors: &mut V
     let name = metadata["name"].as_str().unwrap_or_default();
     if name.is_empty() {
         errors.push(FieldError::required("metadata.name", "name or generateName is required"));
-    } else if group == "rbac.authorization.k8s.io" {
-        // Roles may be named freely, but for what would break a path.
-        if name.contains(['/', '%']) || name == "." || name == ".." {
-            errors.push(FieldError::invalid(
-                "metadata.name",
-                &json!(name),
-                "may not contain '/' or '%', nor be '.' or '..'",
-            ));
-        }
-    } else if matches!((group, kind), ("", "Namespace" | "Service")) {
-        check(name, "metadata.name", 63, is_dns_label, LABEL, errors);
-    } else {
-        check(name, "metadata.name", 253, is_subdomain, SUBDOMAIN, errors);
     }
+    let faults = match (group, kind) {
+        _ if name.is_empty() => Vec::new(),
+        ("rbac.authorization.k8s.io", _) => path_segment_faults(name),
+        ("", "Namespace" | "Service") => label_faults(name, "characters"),
+        _ => subdomain_faults(name),
+    };
+    refuse("metadata.name", name, faults, errors);
     for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
-        key_of("metadata.labels", key, errors);
         let value = value.as_str().unwrap_or_default();
-        check(value, "metadata.labels", 63, is_label_value, LABEL_VALUE, errors);
+        refuse("metadata.labels", key, key_faults(key), errors);
+        let faults =
+            [too_long(value, 63, "bytes"), misfit(value.is_empty() || is_name_form(value), LABEL_VALUE)];
+        refuse("metadata.labels", value, faults.into_iter().flatten(), errors);
     }
     let mut size = 0;
     for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
-        key_of("metadata.annotations", &key.to_lowercase(), errors);
+        refuse("metadata.annotations", key, key_faults(&key.to_lowercase()), errors);
         size += key.len() + value.as_str().map_or(0, str::len);
     }
     const MOST: usize = 256 * 1024;
     if size > MOST {
         let detail = format!("may not be more than {MOST} bytes");
-        errors.push(FieldError {
-            path: "metadata.annotations".to_owned(),
-            kind: FieldErrorKind::TooLong,
-            value: None,
-            detail,
-        });
+        let path = "metadata.annotations".to_owned();
+        errors.push(FieldError { path, kind: FieldErrorKind::TooLong, value: None, detail });
     }
 }
 
-fn key_of(path: &str, key: &str, errors: &mut Vec<FieldError>) {
-    if !is_qualified_name(key) {
-        errors.push(FieldError::invalid(path, &json!(key), QUALIFIED));
-    }
-}
-
-/// Refuses a text that is too long or has the wrong form.
-pub(super) fn check(
-    text: &str,
+/// One error a fault.
+pub(super) fn refuse(
     path: &str,
-    most: usize,
-    fits: impl Fn(&str) -> bool,
-    wanted: &str,
+    value: &str,
+    faults: impl IntoIterator<Item = String>,
     errors: &mut Vec<FieldError>,
 ) {
-    if fits(text) {
-        return;
+    errors.extend(faults.into_iter().map(|fault| FieldError::invalid(path, &json!(value), fault)));
+}
+
+fn misfit(fits: bool, wanted: &str) -> Option<String> {
+    (!fits).then(|| wanted.to_owned())
+}
+
+/// The server counts bytes in both cases, but calls them characters in the names of objects.
+fn too_long(text: &str, most: usize, unit: &str) -> Option<String> {
+    (text.len() > most).then(|| format!("must be no more than {most} {unit}"))
+}
+
+/// What is wrong with a DNS label, whose length is counted in `unit`.
+pub(super) fn label_faults(text: &str, unit: &str) -> Vec<String> {
+    let form = if text.contains('.') && text.split('.').all(is_label) { NO_DOTS } else { LABEL };
+    [too_long(text, 63, unit), misfit(is_label(text), form)].into_iter().flatten().collect()
+}
+
+fn subdomain_faults(text: &str) -> Vec<String> {
+    let form = misfit(text.split('.').all(is_label), SUBDOMAIN);
+    [too_long(text, 253, "characters"), form].into_iter().flatten().collect()
+}
+
+/// Roles may be named freely, but for what would break a path.
+fn path_segment_faults(text: &str) -> Vec<String> {
+    if text == "." || text == ".." {
+        return vec![format!("may not be '{text}'")];
     }
-    if text.len() > most {
-        let detail = format!("must be no more than {most} bytes");
-        errors.push(FieldError::invalid(path, &json!(text), detail));
-    } else {
-        errors.push(FieldError::invalid(path, &json!(text), wanted));
+    ["/", "%"]
+        .into_iter()
+        .filter(|part| text.contains(part))
+        .map(|part| format!("may not contain '{part}'"))
+        .collect()
+}
+
+fn key_faults(key: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let name = match key.split('/').collect::<Vec<_>>().as_slice() {
+        [name] => *name,
+        ["", name] => {
+            faults.push("prefix part must be non-empty".to_owned());
+            *name
+        }
+        [prefix, name] => {
+            faults.extend(subdomain_faults(prefix).into_iter().map(|fault| format!("prefix part {fault}")));
+            *name
+        }
+        _ => {
+            return vec![format!(
+                "a valid label key {QUALIFIED} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            )];
+        }
+    };
+    match name.len() {
+        0 => faults.push("name part must be non-empty".to_owned()),
+        64.. => faults.push("name part must be no more than 63 bytes".to_owned()),
+        1..=63 => {}
     }
+    faults.extend(misfit(is_name_form(name), &format!("name part {QUALIFIED}")));
+    faults
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::names::{LABEL, check, is_dns_label};
-use crate::FieldError;
+use super::names::{label_faults, refuse};
+use crate::{FieldError, FieldErrorKind};
 
 fn items(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
@@ -21,11 +21,11 @@ pub(super) fn spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
     for list in ["containers", "initContainers"] {
         for (at, container) in items(&spec[list]).iter().enumerate() {
             let path = format!("{path}.{list}[{at}]");
-            named(container, &path, &mut names, errors);
             if container["image"].as_str().unwrap_or_default().is_empty() {
                 errors.push(FieldError::required(format!("{path}.image"), ""));
             }
             mounts(container, &path, &volumes, errors);
+            named(container, &path, &mut names, errors);
         }
     }
     let policies = ["Always", "OnFailure", "Never"];
@@ -52,7 +52,7 @@ fn named<'a>(item: &'a Value, path: &str, names: &mut BTreeSet<&'a str>, errors:
     } else if !names.insert(name) {
         errors.push(FieldError::duplicate(path, &json!(name)));
     } else {
-        check(name, &path, 63, is_dns_label, LABEL, errors);
+        refuse(&path, name, label_faults(name, "bytes"), errors);
     }
 }
 
@@ -71,9 +71,9 @@ fn mounts(container: &Value, path: &str, volumes: &BTreeSet<&str>, errors: &mut 
         let name = mount["name"].as_str().unwrap_or_default();
         if name.is_empty() {
             errors.push(FieldError::required(format!("{path}.name"), ""));
-        } else if !volumes.contains(name) {
-            let kind = crate::FieldErrorKind::NotFound;
-            errors.push(FieldError::of(kind, format!("{path}.name"), &mount["name"], ""));
+        }
+        if !volumes.contains(name) {
+            errors.push(FieldError::of(FieldErrorKind::NotFound, format!("{path}.name"), &json!(name), ""));
         }
         let target = mount["mountPath"].as_str().unwrap_or_default();
         if target.is_empty() {

@@ -1,0 +1,273 @@
+//! The verbs on resources and on their status and scale: the path from a typed request to an answer.
+//!
+//! Reports every write to the audit sink and every request to the metrics, whichever way it ended.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderValue, header};
+use serde_json::Value;
+
+use super::query::Propagation;
+use super::request::{ApiRequest, Verb};
+use super::{body, pods, respond, review, tokens, watch};
+use crate::audit::{AuditObject, AuditRecord, AuditStatus, AuditUser};
+use crate::catalogue::Resource;
+use crate::engine::delete::{DeleteOptions, Deleted};
+use crate::engine::list::Selection;
+use crate::engine::{Intent, Outcome, metadata, scale};
+use crate::model::PatchKind;
+use crate::server::Core;
+use crate::status::{ApiError, success};
+
+/// Everything below a group and version.
+pub(super) async fn resource(State(core): State<Arc<Core>>, request: ApiRequest) -> Response {
+    let began = (Instant::now(), jiff::Timestamp::now());
+    let response = match handle(&core, &request).await {
+        Ok(response) => response,
+        Err(error) => respond::failure(&error),
+    };
+    let code = response.status().as_u16();
+    core.metrics.request(request.verb.name(), &request.target.plural, code, began.0.elapsed());
+    if request.verb.writes()
+        && let Some(sink) = &core.audit
+    {
+        sink.record(audit_record(&request, code, began.1));
+    }
+    response
+}
+
+async fn handle(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, ApiError> {
+    match (request.subresource(), request.resource.plural.as_str()) {
+        ("", plural) if review::is_review(&request.resource) => review::answer(core, request, plural),
+        ("", "bindings") => pods::bind(core, request).await,
+        ("", _) => object(core, request).await,
+        ("status" | "finalize", _) => object(core, request).await,
+        ("scale", _) => scaled(core, request).await,
+        ("log", "pods") => pods::log(core, request).await,
+        ("binding", "pods") => pods::bind(core, request).await,
+        ("eviction", "pods") => pods::evict(core, request).await,
+        ("token", "serviceaccounts") => tokens::issue(core, request),
+        _ => Err(ApiError::no_such_resource()),
+    }
+}
+
+async fn object(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, ApiError> {
+    let engine = &core.engine;
+    let resource = &*request.resource;
+    let (namespace, name) = (request.namespace(), request.name());
+    let intent = intent(request);
+    let of_kind = |request| body::object(request, &resource.group, &resource.version, &resource.kind);
+    match request.verb {
+        Verb::Get => {
+            let stored = engine.get(resource, namespace, name)?;
+            if let Some(wanted) =
+                request.query.resource_version.filter(|wanted| *wanted > engine.store.revision())
+            {
+                return Err(ApiError::too_large_revision(wanted, engine.store.revision()));
+            }
+            respond::object(engine, request, 200, &stored)
+        }
+        Verb::List => {
+            let selection = Selection::new(resource, &request.query)?;
+            let listed =
+                engine.list(resource, request.target.namespace.as_deref(), &selection, &request.query)?;
+            respond::list(engine, request, &listed)
+        }
+        Verb::Watch => watch::answer(core, request),
+        Verb::Create => {
+            let outcome = engine.create(resource, namespace, of_kind(request)?, &intent).await?;
+            written(core, request, &outcome)
+        }
+        Verb::Update => {
+            let outcome = engine.update(resource, namespace, name, of_kind(request)?, &intent).await?;
+            written(core, request, &outcome)
+        }
+        Verb::Patch => {
+            let (kind, patch) = body::patch(request)?;
+            check_apply(request, kind)?;
+            let outcome = engine.patch(resource, namespace, name, kind, &patch, &intent).await?;
+            written(core, request, &outcome)
+        }
+        Verb::Delete => {
+            let options = delete_options(request)?;
+            let deleted = engine.delete(resource, namespace, name, &options).await?;
+            deletion(core, request, deleted)
+        }
+        Verb::DeleteCollection => {
+            let options = delete_options(request)?;
+            let selection = Selection::new(resource, &request.query)?;
+            let mut listed =
+                engine.list(resource, request.target.namespace.as_deref(), &selection, &request.query)?;
+            let mut kept = Vec::with_capacity(listed.items.len());
+            for stored in std::mem::take(&mut listed.items) {
+                match engine.delete(resource, &stored.key.namespace, &stored.key.name, &options).await {
+                    Ok(Deleted::Gone(object) | Deleted::Pending(object)) => kept.push(object),
+                    Err(error) if error.code == 404 => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            listed.items = kept;
+            respond::list(engine, request, &listed)
+        }
+    }
+}
+
+fn intent(request: &ApiRequest) -> Intent {
+    Intent::new(&request.query, request.header(header::USER_AGENT), request.subresource())
+}
+
+fn check_apply(request: &ApiRequest, kind: PatchKind) -> Result<(), ApiError> {
+    if kind == PatchKind::Apply && request.query.field_manager.is_none() {
+        return Err(ApiError::bad_request(
+            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+        ));
+    }
+    if kind != PatchKind::Apply && request.query.raw("force").is_some() {
+        return Err(ApiError::unprocessable(
+            "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch",
+        ));
+    }
+    Ok(())
+}
+
+fn written(core: &Core, request: &ApiRequest, outcome: &Outcome) -> Result<Response, ApiError> {
+    let code = if outcome.created { 201 } else { 200 };
+    let mut response = respond::object(&core.engine, request, code, &outcome.object)?;
+    for warning in &outcome.warnings {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+    Ok(response)
+}
+
+/// Kinds whose deletion answers the object that went.
+fn answers_object(resource: &Resource) -> bool {
+    resource.group.is_empty()
+        && matches!(
+            resource.plural.as_str(),
+            "pods"
+                | "services"
+                | "serviceaccounts"
+                | "persistentvolumes"
+                | "persistentvolumeclaims"
+                | "podtemplates"
+                | "resourcequotas"
+        )
+}
+
+fn deletion(core: &Core, request: &ApiRequest, deleted: Deleted) -> Result<Response, ApiError> {
+    match deleted {
+        Deleted::Pending(object) => respond::object(&core.engine, request, 200, &object),
+        Deleted::Gone(object) if answers_object(&request.resource) => {
+            respond::object(&core.engine, request, 200, &object)
+        }
+        Deleted::Gone(object) => {
+            let status = success(request.resource.about(&object.key.name), &object.facts.uid);
+            Ok(respond::value(request, 200, &status))
+        }
+    }
+}
+
+fn delete_options(request: &ApiRequest) -> Result<DeleteOptions, ApiError> {
+    let given = if request.body.is_empty() { Value::Null } else { body::value(request, "DeleteOptions")? };
+    let query = &request.query;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let mut propagation = query.propagation;
+    if let Some(name) = given["propagationPolicy"].as_str() {
+        propagation = Some(Propagation::parse(name).ok_or_else(|| {
+            ApiError::unprocessable(format!(
+                "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{name}\": supported values: \"Background\", \"Foreground\", \"Orphan\""
+            ))
+        })?);
+    }
+    if propagation.is_none()
+        && let Some(orphan) = given["orphanDependents"].as_bool().or(query.orphan_dependents)
+    {
+        propagation = Some(if orphan { Propagation::Orphan } else { Propagation::Background });
+    }
+    Ok(DeleteOptions {
+        propagation,
+        grace_period: given["gracePeriodSeconds"].as_i64().or(query.grace_period),
+        uid: text(&given["preconditions"]["uid"]),
+        resource_version: text(&given["preconditions"]["resourceVersion"]),
+        dry_run: query.dry_run
+            || given["dryRun"].as_array().is_some_and(|all| all.iter().any(|one| one == "All")),
+    })
+}
+
+async fn scaled(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, ApiError> {
+    let engine = &core.engine;
+    let resource = &*request.resource;
+    let (namespace, name) = (request.namespace(), request.name());
+    let stored = engine.get(resource, namespace, name)?;
+    let current = engine.value_as(resource, &stored)?;
+    let seen = scale::view(resource, &current)?;
+    let wanted = match request.verb {
+        Verb::Get => return Ok(respond::value(request, 200, &seen)),
+        Verb::Patch => {
+            let (kind, patch) = body::patch(request)?;
+            let mut wanted = seen.clone();
+            match kind {
+                PatchKind::Json => {
+                    let operations: json_patch::Patch = serde_json::from_value(patch)
+                        .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
+                    json_patch::patch(&mut wanted, &operations)
+                        .map_err(|error| ApiError::unprocessable(error.to_string()))?;
+                }
+                PatchKind::Merge | PatchKind::Strategic | PatchKind::Apply => {
+                    json_patch::merge(&mut wanted, &patch)
+                }
+            }
+            wanted
+        }
+        _ => body::object(request, "autoscaling", "v1", "Scale")?,
+    };
+    let new = scale::applied(resource, &current, &wanted)?;
+    let version = metadata::text(&wanted, "resourceVersion");
+    if !version.is_empty() && version != stored.revision.to_string() {
+        return Err(ApiError::modified(resource.about(name)));
+    }
+    let mut intent = intent(request);
+    intent.subresource = String::new();
+    let outcome = engine.replace(resource, &stored, new, &intent).await?;
+    let object = engine.value_as(resource, &outcome.object)?;
+    Ok(respond::value(request, 200, &scale::view(resource, &object)?))
+}
+
+fn audit_record(request: &ApiRequest, code: u16, began: jiff::Timestamp) -> AuditRecord {
+    let stamp = |at: jiff::Timestamp| at.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
+    let target = &request.target;
+    let mut annotations = std::collections::BTreeMap::new();
+    if let Some(manager) = &request.query.field_manager {
+        annotations.insert("purlin.dev/field-manager".to_owned(), manager.clone());
+    }
+    AuditRecord {
+        kind: "Event",
+        api_version: "audit.k8s.io/v1",
+        level: "Metadata",
+        audit_id: uuid::Uuid::new_v4().to_string(),
+        stage: "ResponseComplete",
+        request_uri: request.uri.clone(),
+        verb: request.verb.name().to_owned(),
+        user: AuditUser { username: request.identity.user.clone(), groups: request.identity.groups.clone() },
+        source_ips: Vec::new(),
+        user_agent: request.header(header::USER_AGENT).to_owned(),
+        object_ref: AuditObject {
+            resource: target.plural.clone(),
+            namespace: request.namespace().to_owned(),
+            name: request.name().to_owned(),
+            api_group: target.group.clone(),
+            api_version: target.version.clone(),
+            subresource: request.subresource().to_owned(),
+        },
+        response_status: AuditStatus { code },
+        request_received_timestamp: stamp(began),
+        stage_timestamp: stamp(jiff::Timestamp::now()),
+        annotations,
+    }
+}

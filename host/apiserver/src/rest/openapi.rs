@@ -1,0 +1,134 @@
+//! OpenAPI documents, made when they are asked for and named by their hash so that clients can keep them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, StatusCode, Uri, header};
+use purlin_schema::openapi;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{meta, respond};
+use crate::catalogue::Resource;
+use crate::server::Core;
+
+fn path_of(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+}
+
+/// `/openapi/v3`: where each group's document is.
+pub(super) async fn index(State(core): State<Arc<Core>>) -> Response {
+    let served = core.engine.catalogue.served();
+    let paths: Map<String, Value> = served
+        .iter()
+        .map(|((group, version), resources)| {
+            let path = path_of(group, version);
+            let seed: String = resources
+                .values()
+                .map(|resource| {
+                    format!(
+                        "{}{:?}",
+                        resource.table,
+                        resource.custom.as_ref().map(|custom| custom.schema.to_string())
+                    )
+                })
+                .collect();
+            let hash = hex::encode_upper(Sha256::digest(seed));
+            let entry = json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")});
+            (path, entry)
+        })
+        .collect();
+    respond::plain(200, &json!({"paths": paths}))
+}
+
+/// `/openapi/v3/...`: one group and version.
+pub(super) async fn group(
+    State(core): State<Arc<Core>>,
+    Path(path): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let served = core.engine.catalogue.served();
+    let found = served.iter().find(|((group, version), _)| path_of(group, version) == path);
+    let Some(((group, version), resources)) = found else { return meta::not_a_page() };
+    let body = document(group, version, resources.values()).to_string();
+    let tag = format!("\"{}\"", hex::encode_upper(Sha256::digest(&body)));
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|given| given == tag.as_str()) {
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
+    }
+    let cached = uri.query().is_some_and(|query| query.contains("hash="));
+    let cache = if cached { "public, immutable" } else { "no-cache, private" };
+    let kind = "application/json";
+    ([(header::ETAG, tag.as_str()), (header::CACHE_CONTROL, cache), (header::CONTENT_TYPE, kind)], body)
+        .into_response()
+}
+
+/// `/openapi/v2`: the old form, with the definitions of custom resources only.
+pub(super) async fn v2(State(core): State<Arc<Core>>) -> Response {
+    let served = core.engine.catalogue.served();
+    let definitions: Map<String, Value> = served
+        .values()
+        .flat_map(|plurals| plurals.values())
+        .filter_map(|resource| Some((resource, resource.custom.as_ref()?)))
+        .map(|(resource, custom)| {
+            let own = openapi::custom(&custom.schema, &resource.group, &resource.version, &resource.kind);
+            (schemas_of(resource).0, own)
+        })
+        .collect();
+    respond::plain(
+        200,
+        &json!({
+            "swagger": "2.0", "info": {"title": "Kubernetes", "version": meta::version_info()["gitVersion"]},
+            "paths": {}, "definitions": definitions,
+        }),
+    )
+}
+
+fn document<'a>(group: &str, version: &str, resources: impl Iterator<Item = &'a Arc<Resource>>) -> Value {
+    let mut schemas = Map::new();
+    let mut paths = Map::new();
+    for resource in resources {
+        let (name, needed) = schemas_of(resource);
+        let reference = json!({"$ref": format!("#/components/schemas/{name}")});
+        let kind = json!({"group": resource.group, "version": resource.version, "kind": resource.kind});
+        let base = format!("/{}", path_of(group, version));
+        let path = if resource.namespaced {
+            format!("{base}/namespaces/{{namespace}}/{}/{{name}}", resource.plural)
+        } else {
+            format!("{base}/{}/{{name}}", resource.plural)
+        };
+        let parameter = |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string"}});
+        let answer =
+            json!({"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}});
+        let patch = json!({
+            "x-kubernetes-action": "patch", "x-kubernetes-group-version-kind": kind, "responses": answer,
+            "parameters": [parameter("dryRun"), parameter("fieldManager"), parameter("fieldValidation"), parameter("force")],
+        });
+        let get = json!({"x-kubernetes-action": "get", "x-kubernetes-group-version-kind": kind, "responses": answer});
+        paths.insert(path, json!({"get": get, "patch": patch}));
+        schemas.extend(needed);
+    }
+    json!({
+        "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": meta::version_info()["gitVersion"]},
+        "paths": paths, "components": {"schemas": schemas},
+    })
+}
+
+/// The definition of a resource's kind and everything that it refers to; the first is its own name.
+fn schemas_of(resource: &Resource) -> (String, BTreeMap<String, Value>) {
+    if let Some(custom) = &resource.custom {
+        let mut domain: Vec<&str> = resource.group.split('.').collect();
+        domain.reverse();
+        let name = format!("{}.{}.{}", domain.join("."), resource.version, resource.kind);
+        let mut schemas = openapi::metadata();
+        let own = openapi::custom(&custom.schema, &resource.group, &resource.version, &resource.kind);
+        schemas.insert(name.clone(), own);
+        return (name, schemas);
+    }
+    match openapi::definitions(&resource.group, &resource.version, &resource.kind) {
+        Some((name, schemas)) => (name.to_owned(), schemas),
+        None => (resource.kind.clone(), BTreeMap::new()),
+    }
+}
