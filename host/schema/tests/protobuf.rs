@@ -59,11 +59,9 @@ fn bodies_become_the_json_that_go_makes_of_them() {
 fn a_body_cut_short_is_refused() {
     for vector in vectors() {
         let bytes = vector.bytes();
-        for end in 0..bytes.len() {
-            // The message lies at the end but for two empty fields, each two bytes long.
-            let cut = decode(&bytes[..end]);
-            assert!(cut.is_err() || end + 4 >= bytes.len(), "{} at {end}: {cut:?}", vector.object);
-        }
+        let whole: Vec<usize> = (0..bytes.len()).filter(|end| decode(&bytes[..*end]).is_ok()).collect();
+        // Only where one of the envelope's four fields ends do the bytes before it stand for themselves.
+        assert!(whole.len() <= 3, "{} cut at {whole:?}", vector.object);
     }
 }
 
