@@ -30,18 +30,15 @@ const MAX_JSON_DEPTH: usize = 120;
 /// Why a body cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtobufError {
+    /// There is nothing after the magic, or nothing at all.
+    #[error("empty data; send the object")]
+    Empty,
     /// The magic is missing.
     #[error(
         "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]; \
          send the body with the Kubernetes envelope"
     )]
     Prefix,
-    /// The envelope names no kind.
-    #[error("Object 'Kind' is missing in the protobuf envelope; set typeMeta.kind")]
-    MissingKind,
-    /// The envelope names no version.
-    #[error("Object 'apiVersion' is missing in the protobuf envelope; set typeMeta.apiVersion")]
-    MissingVersion,
     /// The kind has no protobuf form here.
     #[error("no kind \"{kind}\" is registered for version \"{api_version}\" in protobuf; send it as JSON")]
     UnknownKind {
@@ -96,18 +93,26 @@ struct Envelope<'a> {
     raw: Vec<&'a [u8]>,
 }
 
-/// The object that `body` holds, with `apiVersion` and `kind` of its envelope.
+/// Whether objects of a kind can be sent in this form: those of every built-in kind can.
+pub fn reads(api_version: &str, kind: &str) -> bool {
+    facts::table().kind(api_version, kind).is_some()
+}
+
+/// The object that `body` holds, with `apiVersion` and `kind` of its envelope, or those given where it names none.
 ///
 /// # Errors
 ///
 /// [`ProtobufError`] where the body is no whole object of a kind that has a protobuf form.
-pub fn decode(body: &[u8]) -> Result<Value, ProtobufError> {
-    let envelope = open(body.strip_prefix(MAGIC).ok_or(ProtobufError::Prefix)?)?;
+pub fn decode(body: &[u8], api_version: &str, kind: &str) -> Result<Value, ProtobufError> {
+    if body.is_empty() || body == MAGIC {
+        return Err(ProtobufError::Empty);
+    }
+    let mut envelope = open(body.strip_prefix(MAGIC).ok_or(ProtobufError::Prefix)?)?;
     if envelope.kind.is_empty() {
-        return Err(ProtobufError::MissingKind);
+        kind.clone_into(&mut envelope.kind);
     }
     if envelope.api_version.is_empty() {
-        return Err(ProtobufError::MissingVersion);
+        api_version.clone_into(&mut envelope.api_version);
     }
     let table = facts::table();
     let Some(message) = table.kind(&envelope.api_version, &envelope.kind) else {

@@ -4,8 +4,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
-use purlin_schema::protobuf::{ProtobufError, decode};
+use purlin_schema::protobuf::{ProtobufError, reads};
 use serde_json::{Value, json};
+
+/// Reads a body whose envelope names its kind.
+fn decode(body: &[u8]) -> Result<Value, ProtobufError> {
+    purlin_schema::protobuf::decode(body, "", "")
+}
 
 #[derive(serde::Deserialize)]
 struct Vector {
@@ -67,14 +72,24 @@ fn a_body_cut_short_is_refused() {
 
 #[test]
 fn what_is_no_envelope_is_refused() {
-    assert_eq!(decode(b""), Err(ProtobufError::Prefix));
+    assert_eq!(decode(b""), Err(ProtobufError::Empty));
     assert_eq!(decode(b"{}"), Err(ProtobufError::Prefix));
-    assert_eq!(decode(b"k8s\0"), Err(ProtobufError::MissingKind));
-    assert_eq!(decode(&body("", "Pod", b"")), Err(ProtobufError::MissingVersion));
+    assert_eq!(decode(b"k8s\0"), Err(ProtobufError::Empty));
+    assert_eq!(
+        decode(&body("", "Pod", b"")),
+        Err(ProtobufError::UnknownKind { api_version: String::new(), kind: "Pod".into() })
+    );
     assert_eq!(
         decode(&body("example.com/v1", "Trial", b"")),
         Err(ProtobufError::UnknownKind { api_version: "example.com/v1".into(), kind: "Trial".into() })
     );
+}
+
+#[test]
+fn an_envelope_without_a_kind_holds_what_is_expected() {
+    let object = purlin_schema::protobuf::decode(&body("", "", b""), "v1", "Pod").unwrap();
+    assert_eq!((&object["apiVersion"], &object["kind"]), (&json!("v1"), &json!("Pod")));
+    assert!(reads("v1", "Pod") && !reads("example.com/v1", "Pod"));
 }
 
 #[test]
