@@ -30,13 +30,26 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
     /// What to log, as RUST_LOG takes it
-    #[arg(long, global = true, env = "RUST_LOG", default_value = "warn", value_name = "DIRECTIVES", help_heading = "Log")]
+    #[arg(
+        long,
+        global = true,
+        env = "RUST_LOG",
+        default_value = "warn",
+        value_name = "DIRECTIVES",
+        help_heading = "Log"
+    )]
     pub(crate) log: String,
     /// How lines of the log look
     #[arg(long, global = true, env = "PURLIN_LOG_FORMAT", default_value = "text", help_heading = "Log")]
     pub(crate) log_format: LogFormatArg,
     /// Send traces to this OTLP/HTTP collector, such as http://localhost:4318
-    #[arg(long, global = true, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", help_heading = "Log")]
+    #[arg(
+        long,
+        global = true,
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        value_name = "URL",
+        help_heading = "Log"
+    )]
     pub(crate) otlp_endpoint: Option<String>,
 }
 
@@ -92,9 +105,9 @@ pub(crate) struct UpArgs {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
     pub(crate) bind: IpAddr,
-    /// Says which host programs stand for which container images; may be given several times
+    /// Says which host programs stand for which container images
     #[arg(long, value_name = "FILE")]
-    pub(crate) image_map: Vec<PathBuf>,
+    pub(crate) image_map: Option<PathBuf>,
     /// Do not install the plugins that come with Purlin
     #[arg(long)]
     pub(crate) no_plugins: bool,
@@ -117,7 +130,9 @@ pub(crate) struct DoctorArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
     /// Make a component from a core Wasm module and its plugin.yaml
-    #[command(after_help = "Example:\n  purlin plugin pack --module tuner.wasm --manifest plugin.yaml --out tuner.component.wasm")]
+    #[command(
+        after_help = "Example:\n  purlin plugin pack --module tuner.wasm --manifest plugin.yaml --out tuner.component.wasm"
+    )]
     Pack {
         /// The core module that the compiler made
         #[arg(long, value_name = "FILE")]
@@ -130,7 +145,9 @@ pub(crate) enum PluginCommand {
         out: PathBuf,
     },
     /// Push a component to an OCI registry
-    #[command(after_help = "Example:\n  purlin plugin push ./tuner.component.wasm localhost:7444/me/tuner:0.1.0")]
+    #[command(
+        after_help = "Example:\n  purlin plugin push ./tuner.component.wasm localhost:7444/me/tuner:0.1.0"
+    )]
     Push {
         /// The component
         file: PathBuf,
@@ -141,7 +158,9 @@ pub(crate) enum PluginCommand {
         output: Output,
     },
     /// Pull a component from an OCI registry
-    #[command(after_help = "Example:\n  purlin plugin pull localhost:7444/purlin/tuner-random:0.1.0 --out tuner.wasm")]
+    #[command(
+        after_help = "Example:\n  purlin plugin pull localhost:7444/purlin/tuner-random:0.1.0 --out tuner.wasm"
+    )]
     Pull {
         /// What: REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@sha256:...
         reference: String,
@@ -153,7 +172,9 @@ pub(crate) enum PluginCommand {
         output: Output,
     },
     /// Show what a plugin is, owns and asks for
-    #[command(after_help = "Examples:\n  purlin plugin inspect ./tuner.component.wasm\n  purlin plugin inspect localhost:7444/purlin/tuner-random:0.1.0 --output json")]
+    #[command(
+        after_help = "Examples:\n  purlin plugin inspect ./tuner.component.wasm\n  purlin plugin inspect localhost:7444/purlin/tuner-random:0.1.0 --output json"
+    )]
     Inspect {
         /// A component file, or a reference
         plugin: String,
@@ -170,7 +191,9 @@ pub(crate) enum PluginCommand {
         output: Output,
     },
     /// Install a plugin, locked to the digest that the reference has now
-    #[command(after_help = "Example:\n  purlin plugin install localhost:7444/purlin/tuner-random:0.1.0 --grant 'call(tuner)'")]
+    #[command(
+        after_help = "Example:\n  purlin plugin install localhost:7444/purlin/tuner-random:0.1.0 --grant 'call(tuner)'"
+    )]
     Install {
         /// What: REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@sha256:...
         reference: String,

@@ -52,8 +52,16 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<bool> {
     let mut checks = vec![data_directory(&args.data_dir, holder)];
     checks.extend(ports(args.port, running));
     checks.extend([
-        program("kubectl", "needed to talk to Purlin by hand", "install kubectl; see https://kubernetes.io/docs/tasks/tools"),
-        program("python3", "needed by images that are mapped to Python programs", "install Python 3.9 or newer"),
+        program(
+            "kubectl",
+            "needed to talk to Purlin by hand",
+            "install kubectl; see https://kubernetes.io/docs/tasks/tools",
+        ),
+        program(
+            "python3",
+            "needed by images that are mapped to Python programs",
+            "install Python 3.9 or newer",
+        ),
     ]);
     checks.extend(containers(&purlin_node::capabilities()));
     match args.output {
@@ -67,7 +75,8 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<bool> {
                         Verdict::Warning => "warning",
                         Verdict::Failed => "FAILED",
                     };
-                    let remedy = check.remedy.as_ref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
+                    let remedy =
+                        check.remedy.as_ref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
                     vec![sign.to_owned(), check.name.to_owned(), format!("{}{remedy}", check.detail)]
                 })
                 .collect();
@@ -80,7 +89,9 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<bool> {
 fn data_directory(path: &Path, holder: std::io::Result<Option<String>>) -> Check {
     const NAME: &str = "data directory";
     match holder {
-        Ok(Some(pid)) => Check::ok(NAME, format!("{} is in use by a running purlin, process {pid}", path.display())),
+        Ok(Some(pid)) => {
+            Check::ok(NAME, format!("{} is in use by a running purlin, process {pid}", path.display()))
+        }
         Ok(None) if path.exists() => Check::ok(NAME, format!("{} is free", path.display())),
         Ok(None) => Check::ok(NAME, format!("{} will be made", path.display())),
         Err(error) => Check::failed(
@@ -97,10 +108,14 @@ fn ports(first: u16, running: bool) -> Vec<Check> {
         .into_iter()
         .map(|(name, port)| match TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), port)) {
             Ok(_) => Check::ok(name, format!("port {port} is free")),
-            Err(error) if running => Check::ok(name, format!("port {port} is taken, by the running purlin or another ({error})")),
-            Err(error) => {
-                Check::failed(name, format!("port {port} cannot be used: {error}"), "choose others with --port")
+            Err(error) if running => {
+                Check::ok(name, format!("port {port} is taken, by the running purlin or another ({error})"))
             }
+            Err(error) => Check::failed(
+                name,
+                format!("port {port} cannot be used: {error}"),
+                "choose others with --port",
+            ),
         })
         .collect()
 }
@@ -134,19 +149,19 @@ fn containers(found: &Capabilities) -> Vec<Check> {
     vec![
         yes_or_no(
             "mount namespaces",
-            found.mount_namespaces,
+            found.mount_namespaces || found.user_namespaces,
             "volumes appear at their mount paths",
             "volumes of mapped processes appear in the Pod's folder, and arguments are rewritten",
             "run as root, or allow unprivileged user namespaces",
         ),
         yes_or_no(
             "cgroups",
-            found.cgroups,
+            found.cgroup.is_some(),
             "resource limits are enforced",
             "resource limits are not enforced",
             "run as root, or under a user session that delegates cgroup v2 controllers (systemd-run --user --scope -p Delegate=yes)",
         ),
-        match &found.oci_runtime {
+        match &found.crun {
             Some(path) => Check::ok("OCI runtime", path.display().to_string()),
             None => Check::warning(
                 "OCI runtime",

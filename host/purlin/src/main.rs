@@ -1,3 +1,65 @@
 //! The Purlin binary: command line and wiring, no logic of its own.
+
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod cli;
+mod doctor;
+mod output;
+mod plugin;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{CommandFactory as _, Parser as _};
+use purlin_telemetry::{LogFormat, TracingConfig};
+
+use cli::{Cli, Command, LogArgs, LogFormatArg};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        // Before anything else: a shim makes namespaces, which a process with threads cannot.
+        Command::Shim { args } => return purlin_node::shim::main(args),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "purlin", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Doctor(args) => {
+            doctor::run(&args).map(|sound| if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Up(args) => with_runtime(cli.log, || up::run(&args)),
+        Command::Plugin(command) => with_runtime(cli.log, || plugin::run(&command)),
+    };
+    outcome.unwrap_or_else(|error| {
+        let _ = output::error(&error);
+        ExitCode::FAILURE
+    })
+}
+
+/// Sets up logging, TLS and the runtime, and runs one command to its end.
+fn with_runtime<F, R>(log: LogArgs, command: F) -> Result<ExitCode>
+where
+    F: FnOnce() -> R,
+    R: Future<Output = Result<()>>,
+{
+    // Fails only where a provider is installed already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _guard = TracingConfig {
+        format: match log.log_format {
+            LogFormatArg::Text => LogFormat::Text,
+            LogFormatArg::Json => LogFormat::Json,
+        },
+        filter: log.log,
+        otlp_endpoint: log.otlp_endpoint,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+    .install()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(command());
+    runtime.shutdown_background();
+    outcome.map(|()| ExitCode::SUCCESS)
+}

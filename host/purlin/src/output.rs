@@ -16,6 +16,23 @@ pub(crate) fn line(text: impl AsRef<str>) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{}", text.as_ref())
 }
 
+/// Prints an error with its causes, in one line, on standard error.
+pub(crate) fn error(error: &anyhow::Error) -> io::Result<()> {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        // Some libraries repeat their cause in their own text.
+        if text.contains(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    writeln!(io::stderr().lock(), "error: {text}")
+}
+
 /// Prints rows in aligned columns, as kubectl does.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     io::stdout().lock().write_all(layout(head, rows).as_bytes())

@@ -1,2 +1,32 @@
-//! OCI artifacts: plugin packaging, pull and push, digest lock, and the loopback registry
+//! Plugins as OCI artifacts: what a plugin says about itself ([`Manifest`]), how a core module becomes a packed
+//! component ([`pack`]), how it is named, pulled and pushed ([`Reference`], [`Client`]), which digest a tag was locked
+//! to ([`lock`]), how artifacts lie in a folder ([`layout`]), and a small registry that serves such a folder
+//! ([`Loopback`]).
+//!
+//! Called by the kernel (pull), by the binary (the loopback registry and `purlin plugin ...`) and by the sandbox, which
+//! reads manifests. It never runs a plugin's code, and knows nothing of Kubernetes beyond the shape of a
+//! CustomResourceDefinition.
 #![forbid(unsafe_code)]
+
+pub mod artifact;
+pub mod client;
+pub mod component;
+mod digest;
+mod files;
+pub mod layout;
+pub mod lock;
+pub mod loopback;
+pub mod manifest;
+mod manifest_file;
+mod pack;
+pub mod reference;
+
+pub use artifact::{Artifact, ArtifactError};
+pub use client::{Client, ClientConfig, ClientError, Resolved};
+pub use digest::{Digest, NotADigest};
+pub use loopback::Loopback;
+pub use manifest::{
+    Capability, CapabilityRequest, FieldError, KindRef, Manifest, ManifestError, OwnedKind, Stage,
+};
+pub use pack::{PackError, mismatches, pack};
+pub use reference::{Reference, ReferenceError};

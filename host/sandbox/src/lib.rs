@@ -1,2 +1,29 @@
-//! Runs plugin components under limits, with only the capabilities that they were granted
-#![forbid(unsafe_code)]
+//! Runs plugins: WebAssembly components that get a fresh instance for every call, under limits of memory, time, output
+//! and concurrency, with only the capabilities that they were granted.
+//!
+//! Called by the kernel, which decides which plugin is asked what. This crate knows nothing of Kubernetes beyond the
+//! shape of an object (`apiVersion`, `kind`, `metadata.name`), and no plugin by name. Whatever a plugin does, the cost
+//! is one failed call with a [`CallError`] that can be shown to a person.
+#![deny(unsafe_code)]
+
+mod answer;
+mod cache;
+mod call;
+mod capability;
+mod config;
+mod crew;
+mod engine;
+mod error;
+mod load;
+mod metrics;
+mod native;
+mod plugin;
+pub mod v0_1;
+
+pub use capability::StageResolver;
+pub use config::{Config, Limits};
+pub use error::{CallError, LoadError, SandboxError};
+pub use load::{LoadRequest, Sandbox};
+pub use metrics::Metrics;
+pub use plugin::{Plugin, Subject, SyncAnswer};
+pub use purlin_registry::{Capability, Manifest, Stage};

@@ -6,6 +6,7 @@
 //! the time as an argument.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on has failed"))]
 
 pub mod builtin;
 mod cel_rules;
@@ -21,7 +22,7 @@ mod structural;
 pub mod table;
 mod validate;
 
-pub use default::apply_defaults;
+pub use default::{apply_defaults, drop_nulls};
 pub use error::{FieldError, FieldErrorKind, aggregate, shown};
 pub use prune::prune;
 pub use schema::{Junctors, ListType, Node, PatchStrategy, Rule, Schema, SchemaError, Type};

@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::builtin;
+
+/// The definition of every object's metadata.
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// The JSON type that a value must have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -202,6 +205,22 @@ impl Schema {
     /// [`SchemaError`] where a keyword has a value of the wrong form, such as a pattern that is no regular expression.
     pub fn parse(schema: &Value) -> Result<Self, SchemaError> {
         parse(schema, "")
+    }
+
+    /// Reads a CRD's `openAPIV3Schema` as that of a whole object: whatever it says of `apiVersion`, `kind` and
+    /// `metadata`, these are those of every object.
+    ///
+    /// # Errors
+    /// As [`Schema::parse`].
+    pub fn parse_object(schema: &Value) -> Result<Self, SchemaError> {
+        let mut whole = schema.clone();
+        if let Some(fields) = whole.as_object_mut() {
+            let properties = fields.entry("properties").or_insert_with(|| json!({}));
+            properties["apiVersion"] = json!({"type": "string"});
+            properties["kind"] = json!({"type": "string"});
+            properties["metadata"] = json!({"$ref": OBJECT_META});
+        }
+        parse(&whole, "")
     }
 
     /// What the schema says; a reference is followed.

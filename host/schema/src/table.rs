@@ -6,7 +6,9 @@
 mod age;
 mod builtin;
 mod jsonpath;
+mod network;
 mod pod;
+mod rows;
 mod workload;
 
 use jiff::Timestamp;

@@ -326,7 +326,7 @@ mod tests {
         );
         assert_eq!(
             errors(json!({"type": "string", "enum": ["b", "a"]}), json!("c")),
-            [r#"spec: Unsupported value: "c": supported values: "a", "b""#]
+            [r#"spec: Unsupported value: "c": supported values: "b", "a""#]
         );
     }
 

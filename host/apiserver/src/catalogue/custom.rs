@@ -56,7 +56,7 @@ pub(crate) fn resources(definition: &Value) -> Vec<Resource> {
             custom: Some(Custom {
                 schema: version["schema"]["openAPIV3Schema"].clone(),
                 // Refused when it was created, so that a schema that cannot be read is only met in a damaged store.
-                parsed: Schema::parse(&version["schema"]["openAPIV3Schema"]).ok(),
+                parsed: Schema::parse_object(&version["schema"]["openAPIV3Schema"]).ok(),
                 columns: version["additionalPrinterColumns"].as_array().cloned().unwrap_or_default(),
                 fields: version["selectableFields"]
                     .as_array()

@@ -7,7 +7,9 @@ pub(crate) mod table;
 
 use purlin_schema::managed::{self, ApplyError, Writer};
 use purlin_schema::patch::{self, PatchError};
-use purlin_schema::{FieldError, FieldErrorKind, Schema, apply_defaults, builtin, prune, validate};
+use purlin_schema::{
+    FieldError, FieldErrorKind, Schema, apply_defaults, builtin, drop_nulls, prune, validate,
+};
 use serde_json::Value;
 
 use crate::catalogue::{Resource, custom};
@@ -43,6 +45,8 @@ pub(crate) fn admit(
     let warnings = unknown_fields(resource, prune(object, &schema), intent)?;
     if resource.custom.is_some() {
         apply_defaults(object, &schema);
+    } else {
+        drop_nulls(object, &schema);
     }
     let mut errors = validate(object, old, &schema);
     if resource.custom.is_none() {
@@ -56,7 +60,10 @@ pub(crate) fn admit(
         }
         // What was missing may be filled in now.
         errors = validate(object, old, &schema);
-        errors.extend(builtin::validation::validate(&resource.group, &resource.kind, object, old));
+        // A subresource may change what a plain update may not.
+        if intent.subresource.is_empty() {
+            errors.extend(builtin::validation::validate(&resource.group, &resource.kind, object, old));
+        }
     }
     if resource.is(custom::GROUP, custom::PLURAL) {
         errors.extend(custom::check(object));

@@ -21,7 +21,9 @@ pub(crate) struct DataDir {
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DataDirError {
-    #[error("the data directory {path} is in use by process {holder}; stop that one, or choose another with --data-dir")]
+    #[error(
+        "the data directory {path} is in use by process {holder}; stop that one, or choose another with --data-dir"
+    )]
     Locked { path: PathBuf, holder: String },
     #[error(
         "the data directory {path} has layout {found}, and this purlin knows up to {LAYOUT}; \
@@ -62,7 +64,8 @@ impl DataDir {
     pub(crate) fn write_private(&self, name: &str, text: &str) -> io::Result<PathBuf> {
         let path = self.join(name);
         let partial = self.join(&format!(".{name}.partial"));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&partial, &path)?;
@@ -122,7 +125,9 @@ fn check_layout(path: &Path) -> Result<(), DataDirError> {
             Ok(found) => Err(DataDirError::Newer { path: path.to_owned(), found }),
             Err(_) => Err(DataDirError::Foreign { path: path.to_owned(), text: text.trim().to_owned() }),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::write(file, format!("{LAYOUT}\n")).map_err(io),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::write(file, format!("{LAYOUT}\n")).map_err(io)
+        }
         Err(error) => Err(io(error)),
     }
 }
@@ -136,7 +141,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let held = DataDir::open(dir.path()).unwrap();
         let error = DataDir::open(dir.path()).unwrap_err();
-        assert!(matches!(&error, DataDirError::Locked { holder, .. } if *holder == std::process::id().to_string()));
+        assert!(
+            matches!(&error, DataDirError::Locked { holder, .. } if *holder == std::process::id().to_string())
+        );
         assert_eq!(holder(dir.path()).unwrap(), Some(std::process::id().to_string()));
         drop(held);
         assert_eq!(holder(dir.path()).unwrap(), None);

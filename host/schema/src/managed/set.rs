@@ -250,33 +250,35 @@ impl Comparison {
     }
 }
 
+/// A field with its value in the old and in the new version, and its schema.
+type Pair<'a> = (PathElement, Option<&'a Value>, Option<&'a Value>, Option<&'a Schema>);
+
 /// Compares two versions of an object.
 pub(super) fn compare(old: &Value, new: &Value, schema: Option<&Schema>) -> Comparison {
     let mut comparison = Comparison::default();
     let node = schema.map(Schema::node);
-    let pairs: Vec<(PathElement, Option<&Value>, Option<&Value>, Option<&Schema>)> =
-        match (Container::of(old, node), Container::of(new, node)) {
-            (Container::Object(old), Container::Object(new)) => {
-                let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-                let field = |name: &String| {
-                    let below = schema.and_then(|schema| schema.field(name));
-                    (PathElement::Field(name.as_str().into()), old.get(name), new.get(name), below)
-                };
-                names.into_iter().map(field).collect()
+    let pairs: Vec<Pair<'_>> = match (Container::of(old, node), Container::of(new, node)) {
+        (Container::Object(old), Container::Object(new)) => {
+            let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            let field = |name: &String| {
+                let below = schema.and_then(|schema| schema.field(name));
+                (PathElement::Field(name.as_str().into()), old.get(name), new.get(name), below)
+            };
+            names.into_iter().map(field).collect()
+        }
+        (Container::List(old), Container::List(new)) => {
+            let items = node.and_then(|node| node.items.as_ref());
+            let mut pairs: BTreeMap<PathElement, (Option<&Value>, Option<&Value>)> = BTreeMap::new();
+            for (element, item) in old {
+                pairs.entry(element).or_default().0 = Some(item);
             }
-            (Container::List(old), Container::List(new)) => {
-                let items = node.and_then(|node| node.items.as_ref());
-                let mut pairs: BTreeMap<PathElement, (Option<&Value>, Option<&Value>)> = BTreeMap::new();
-                for (element, item) in old {
-                    pairs.entry(element).or_default().0 = Some(item);
-                }
-                for (element, item) in new {
-                    pairs.entry(element).or_default().1 = Some(item);
-                }
-                pairs.into_iter().map(|(element, (old, new))| (element, old, new, items)).collect()
+            for (element, item) in new {
+                pairs.entry(element).or_default().1 = Some(item);
             }
-            _ => Vec::new(),
-        };
+            pairs.into_iter().map(|(element, (old, new))| (element, old, new, items)).collect()
+        }
+        _ => Vec::new(),
+    };
     for (element, old, new, schema) in pairs {
         match (old, new) {
             (Some(old), Some(new)) => compare_both(&mut comparison, element, old, new, schema),

@@ -70,10 +70,8 @@ impl std::fmt::Display for Conflicts {
         write!(out, "Apply failed with {count} conflict{}: ", if count == 1 { "" } else { "s" })?;
         let mut owners: Vec<&str> = self.0.iter().map(|conflict| conflict.owner.as_str()).collect();
         owners.dedup();
-        if let [owner] = owners.as_slice() {
-            if count == 1 {
-                return write!(out, "conflict with {owner}: {}", self.0[0].field);
-            }
+        if let ([owner], 1) = (owners.as_slice(), count) {
+            return write!(out, "conflict with {owner}: {}", self.0[0].field);
         }
         let mut first = true;
         for owner in owners {

@@ -1,10 +1,10 @@
-//! Columns of the built-in kinds, and the rows of those that are neither pods nor make them.
+//! Columns of the built-in kinds, and what their rows are told from: texts, counts, labels, selectors.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::age::since;
-use super::{Cells, Column, pod, workload};
+use super::{Cells, Column, network, pod, rows, workload};
 
 const REPLICA_COLUMNS: &[&str] =
     &["Desired:integer", "Current:integer", "Ready:integer", "Age", "Containers+", "Images+", "Selector+"];
@@ -56,9 +56,11 @@ pub(super) fn columns(group: &str, kind: &str) -> (Vec<Column>, Cells) {
             ],
             workload::cron_job,
         ),
-        "Service" => (&["Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "Selector+"], service),
+        "Service" => {
+            (&["Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "Selector+"], network::service)
+        }
         "ConfigMap" => {
-            (&["Data", "Age"], |object, now| vec![name(object), data_count(object), age(object, now)])
+            (&["Data", "Age"], |object, now| vec![name(object), rows::data_count(object), age(object, now)])
         }
         "Secret" => (&["Type", "Data", "Age"], |object, now| {
             vec![
@@ -83,9 +85,9 @@ pub(super) fn columns(group: &str, kind: &str) -> (Vec<Column>, Cells) {
                 "Kernel-Version+",
                 "Container-Runtime+",
             ],
-            node,
+            rows::node,
         ),
-        "Event" if group.is_empty() || group == "events.k8s.io" => return (event_columns(), event),
+        "Event" if group.is_empty() || group == "events.k8s.io" => return (event_columns(), rows::event),
         "PersistentVolumeClaim" => (
             &[
                 "Status",
@@ -97,7 +99,7 @@ pub(super) fn columns(group: &str, kind: &str) -> (Vec<Column>, Cells) {
                 "Age",
                 "VolumeMode+",
             ],
-            claim,
+            rows::claim,
         ),
         "PersistentVolume" => (
             &[
@@ -112,7 +114,7 @@ pub(super) fn columns(group: &str, kind: &str) -> (Vec<Column>, Cells) {
                 "Age",
                 "VolumeMode+",
             ],
-            volume,
+            rows::volume,
         ),
         "Lease" => (&["Holder", "Age"], |object, now| {
             vec![name(object), text(&object["spec"]["holderIdentity"]).into(), age(object, now)]
@@ -120,7 +122,7 @@ pub(super) fn columns(group: &str, kind: &str) -> (Vec<Column>, Cells) {
         "Role" | "ClusterRole" | "LimitRange" => (&["Created At:date"], |object, _| {
             vec![name(object), object["metadata"]["creationTimestamp"].clone()]
         }),
-        "RoleBinding" | "ClusterRoleBinding" => (BINDING_COLUMNS, binding),
+        "RoleBinding" | "ClusterRoleBinding" => (BINDING_COLUMNS, rows::binding),
         "CustomResourceDefinition" => (
             &[
                 "Scope",
@@ -131,7 +133,7 @@ pub(super) fn columns(group: &str, kind: &str) -> (Vec<Column>, Cells) {
                 "ShortNames+",
                 "Established:boolean+",
             ],
-            definition,
+            rows::definition,
         ),
         "PodDisruptionBudget" => {
             (&["Min Available", "Max Unavailable", "Allowed Disruptions:integer", "Age"], |object, now| {
@@ -149,6 +151,14 @@ pub(super) fn columns(group: &str, kind: &str) -> (Vec<Column>, Cells) {
                     age(object, now),
                 ]
             })
+        }
+        "Endpoints" => (&["Endpoints", "Age"], network::endpoints),
+        "EndpointSlice" => (&["AddressType", "Ports", "Endpoints", "Age"], network::slice),
+        "Ingress" => (&["Class", "Hosts", "Address", "Ports", "Age"], network::ingress),
+        "ResourceQuota" => (&["Request", "Limit", "Age"], rows::quota),
+        "ControllerRevision" => (&["Controller", "Revision", "Age"], rows::revision),
+        "HorizontalPodAutoscaler" => {
+            (&["Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age"], workload::autoscaler)
         }
         "NetworkPolicy" => (&["Pod-Selector", "Age"], |object, now| {
             vec![name(object), selector(&object["spec"]["podSelector"]), age(object, now)]
@@ -240,244 +250,24 @@ pub(super) fn labels(labels: &Value) -> Value {
     or_none(&labels.map(|(key, value)| format!("{key}={}", text(value))).collect::<Vec<_>>().join(","))
 }
 
-/// A label selector in its text form.
+/// A label selector in its text form: requirements by key, values in order.
 pub(super) fn selector(selector: &Value) -> Value {
     let equal = selector["matchLabels"].as_object().into_iter().flatten();
-    let mut parts: Vec<String> = equal.map(|(key, value)| format!("{key}={}", text(value))).collect();
+    let mut parts: Vec<(&str, String)> =
+        equal.map(|(key, value)| (key.as_str(), format!("{key}={}", text(value)))).collect();
     for test in items(&selector["matchExpressions"]) {
-        let (key, values) =
-            (text(&test["key"]), items(&test["values"]).iter().map(text).collect::<Vec<_>>().join(","));
-        parts.push(match text(&test["operator"]) {
+        let key = text(&test["key"]);
+        let mut values: Vec<&str> = items(&test["values"]).iter().map(text).collect();
+        values.sort_unstable();
+        let values = values.join(",");
+        let part = match text(&test["operator"]) {
             "In" => format!("{key} in ({values})"),
             "NotIn" => format!("{key} notin ({values})"),
             "DoesNotExist" => format!("!{key}"),
             _ => key.to_owned(),
-        });
+        };
+        parts.push((key, part));
     }
-    parts.sort();
-    or_none(&parts.join(","))
-}
-
-fn data_count(object: &Value) -> Value {
-    let count = |key: &str| object[key].as_object().map_or(0, |data| data.len());
-    json!(count("data") + count("binaryData"))
-}
-
-fn texts(value: &Value) -> String {
-    items(value).iter().map(text).collect::<Vec<_>>().join(",")
-}
-
-fn service(object: &Value, now: Timestamp) -> Vec<Value> {
-    let spec = &object["spec"];
-    let mut external: Vec<&str> = items(&spec["externalIPs"]).iter().map(text).collect();
-    let balanced = items(&object["status"]["loadBalancer"]["ingress"]);
-    external.extend(
-        balanced
-            .iter()
-            .map(|one| if one["ip"].is_string() { text(&one["ip"]) } else { text(&one["hostname"]) }),
-    );
-    let outside = match text(&spec["type"]) {
-        "ExternalName" => text(&spec["externalName"]).into(),
-        "LoadBalancer" if external.is_empty() => json!("<pending>"),
-        _ => or_none(&external.join(",")),
-    };
-    let port = |port: &Value| match port["nodePort"].as_i64() {
-        Some(node) if node > 0 => format!("{}:{node}/{}", number(&port["port"]), text(&port["protocol"])),
-        _ => format!("{}/{}", number(&port["port"]), text(&port["protocol"])),
-    };
-    let ports = items(&spec["ports"]).iter().map(port).collect::<Vec<_>>().join(",");
-    vec![
-        name(object),
-        spec["type"].clone(),
-        or_none(text(&spec["clusterIP"])),
-        outside,
-        or_none(&ports),
-        age(object, now),
-        labels(&spec["selector"]),
-    ]
-}
-
-fn node(object: &Value, now: Timestamp) -> Vec<Value> {
-    let status = &object["status"];
-    let ready = items(&status["conditions"]).iter().find(|condition| condition["type"] == "Ready");
-    let mut state = match ready.map(|condition| text(&condition["status"])) {
-        Some("True") => "Ready",
-        Some(_) => "NotReady",
-        None => "Unknown",
-    }
-    .to_owned();
-    if object["spec"]["unschedulable"] == true {
-        state.push_str(",SchedulingDisabled");
-    }
-    let labels = object["metadata"]["labels"].as_object();
-    let mut roles: Vec<&str> = labels
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
-            Some(role) => Some(role),
-            None => (key == "kubernetes.io/role").then(|| text(value)),
-        })
-        .filter(|role| !role.is_empty())
-        .collect();
-    roles.sort_unstable();
-    let address = |kind: &str| {
-        or_none(
-            items(&status["addresses"])
-                .iter()
-                .find(|one| one["type"] == kind)
-                .map_or("", |one| text(&one["address"])),
-        )
-    };
-    let unknown = |key: &str| match text(&status["nodeInfo"][key]) {
-        "" => json!("<unknown>"),
-        known => json!(known),
-    };
-    vec![
-        name(object),
-        state.into(),
-        or_none(&roles.join(",")),
-        age(object, now),
-        text(&status["nodeInfo"]["kubeletVersion"]).into(),
-        address("InternalIP"),
-        address("ExternalIP"),
-        unknown("osImage"),
-        unknown("kernelVersion"),
-        unknown("containerRuntimeVersion"),
-    ]
-}
-
-fn event(object: &Value, now: Timestamp) -> Vec<Value> {
-    let either = |old: &str, new: &str| if object[old].is_null() { &object[new] } else { &object[old] };
-    let about = either("involvedObject", "regarding");
-    let first =
-        if object["firstTimestamp"].is_string() { &object["firstTimestamp"] } else { &object["eventTime"] };
-    let last = if object["series"]["lastObservedTime"].is_string() {
-        &object["series"]["lastObservedTime"]
-    } else if object["lastTimestamp"].is_string() {
-        &object["lastTimestamp"]
-    } else {
-        first
-    };
-    let component = match text(&object["source"]["component"]) {
-        "" => text(&object["reportingComponent"]),
-        component => component,
-    };
-    let source = match text(&object["source"]["host"]) {
-        "" => component.to_owned(),
-        host => format!("{component}, {host}"),
-    };
-    let count = number(&object["count"]).max(number(&object["series"]["count"])).max(1);
-    vec![
-        since(last, now).into(),
-        object["type"].clone(),
-        object["reason"].clone(),
-        format!("{}/{}", text(&about["kind"]).to_lowercase(), text(&about["name"])).into(),
-        text(&about["fieldPath"]).into(),
-        source.into(),
-        text(either("message", "note")).trim().into(),
-        since(first, now).into(),
-        json!(count),
-        name(object),
-    ]
-}
-
-/// Access modes in their short forms.
-fn modes(modes: &Value) -> String {
-    let short = items(modes).iter().map(|mode| match text(mode) {
-        "ReadWriteOnce" => "RWO",
-        "ReadOnlyMany" => "ROX",
-        "ReadWriteMany" => "RWX",
-        "ReadWriteOncePod" => "RWOP",
-        other => other,
-    });
-    short.collect::<Vec<_>>().join(",")
-}
-
-fn claim(object: &Value, now: Timestamp) -> Vec<Value> {
-    let (spec, status) = (&object["spec"], &object["status"]);
-    let state = if object["metadata"]["deletionTimestamp"].is_string() {
-        "Terminating"
-    } else {
-        text(&status["phase"])
-    };
-    let bound = !text(&spec["volumeName"]).is_empty();
-    let (capacity, access) = if bound {
-        (text(&status["capacity"]["storage"]), modes(&status["accessModes"]))
-    } else {
-        ("", String::new())
-    };
-    let class = |key: &str| text(&spec[key]).to_owned();
-    let attributes = class("volumeAttributesClassName");
-    vec![
-        name(object),
-        state.into(),
-        text(&spec["volumeName"]).into(),
-        capacity.into(),
-        access.into(),
-        class("storageClassName").into(),
-        if attributes.is_empty() { "<unset>".into() } else { attributes.into() },
-        age(object, now),
-        spec["volumeMode"].clone(),
-    ]
-}
-
-fn volume(object: &Value, now: Timestamp) -> Vec<Value> {
-    let (spec, status) = (&object["spec"], &object["status"]);
-    let state = if object["metadata"]["deletionTimestamp"].is_string() {
-        "Terminating"
-    } else {
-        text(&status["phase"])
-    };
-    let owner = &spec["claimRef"];
-    let claim = if owner.is_object() {
-        format!("{}/{}", text(&owner["namespace"]), text(&owner["name"]))
-    } else {
-        String::new()
-    };
-    let attributes = text(&spec["volumeAttributesClassName"]);
-    vec![
-        name(object),
-        text(&spec["capacity"]["storage"]).into(),
-        modes(&spec["accessModes"]).into(),
-        spec["persistentVolumeReclaimPolicy"].clone(),
-        state.into(),
-        claim.into(),
-        text(&spec["storageClassName"]).into(),
-        if attributes.is_empty() { "<unset>".into() } else { attributes.into() },
-        text(&status["reason"]).into(),
-        age(object, now),
-        spec["volumeMode"].clone(),
-    ]
-}
-
-fn binding(object: &Value, now: Timestamp) -> Vec<Value> {
-    let of = |kind: &str| -> Value {
-        let subjects = items(&object["subjects"]).iter().filter(|subject| subject["kind"] == kind);
-        let shown = subjects.map(|subject| match kind {
-            "ServiceAccount" => format!("{}/{}", text(&subject["namespace"]), text(&subject["name"])),
-            _ => text(&subject["name"]).to_owned(),
-        });
-        shown.collect::<Vec<_>>().join(", ").into()
-    };
-    let role = format!("{}/{}", text(&object["roleRef"]["kind"]), text(&object["roleRef"]["name"]));
-    vec![name(object), role.into(), age(object, now), of("User"), of("Group"), of("ServiceAccount")]
-}
-
-fn definition(object: &Value, _now: Timestamp) -> Vec<Value> {
-    let spec = &object["spec"];
-    let versions =
-        items(&spec["versions"]).iter().map(|version| text(&version["name"])).collect::<Vec<_>>().join(",");
-    let established = items(&object["status"]["conditions"])
-        .iter()
-        .any(|c| c["type"] == "Established" && c["status"] == "True");
-    vec![
-        name(object),
-        spec["scope"].clone(),
-        versions.into(),
-        object["metadata"]["creationTimestamp"].clone(),
-        spec["group"].clone(),
-        spec["names"]["kind"].clone(),
-        texts(&spec["names"]["shortNames"]).into(),
-        json!(established),
-    ]
+    parts.sort_by_key(|(key, _)| *key);
+    or_none(&parts.into_iter().map(|(_, part)| part).collect::<Vec<_>>().join(","))
 }

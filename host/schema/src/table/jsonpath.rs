@@ -1,6 +1,6 @@
-//! JSONPath as custom columns and selectable fields use it: fields, positions, wildcards and filters.
+//! JSONPath as custom columns and selectable fields use it: fields, positions, slices, wildcards and filters.
 //!
-//! `.a.b`, `.a\.b`, `['a.b']`, `[0]`, `[-1]`, `[*]`, `[?(@.type=="Ready")]`. Reading never panics, whatever the text.
+//! `.a.b`, `.a\.b`, `['a.b']`, `[0]`, `[-1]`, `[1:3]`, `[-1:]`, `[*]`, `[?(@.type=="Ready")]`. Reading never panics, whatever the text.
 
 use std::cmp::Ordering;
 
@@ -14,6 +14,7 @@ pub struct JsonPath(Vec<Step>);
 enum Step {
     Field(String),
     Index(i64),
+    Slice(Option<i64>, Option<i64>),
     All,
     Filter { left: JsonPath, test: Option<(Compare, Value)> },
 }
@@ -72,6 +73,14 @@ impl Step {
             (Self::Index(at), Value::Array(items)) => {
                 let at = if *at < 0 { at.saturating_add(items.len() as i64) } else { *at };
                 usize::try_from(at).ok().and_then(|at| items.get(at)).into_iter().collect()
+            }
+            (Self::Slice(from, to), Value::Array(items)) => {
+                let place = |at: i64| {
+                    let at = if at < 0 { at.saturating_add(items.len() as i64).max(0) } else { at };
+                    usize::try_from(at).unwrap_or(usize::MAX).min(items.len())
+                };
+                let (from, to) = (from.map_or(0, place), to.map_or(items.len(), place));
+                items.get(from..to).unwrap_or_default().iter().collect()
             }
             (Self::All, Value::Array(items)) => items.iter().collect(),
             (Self::All, Value::Object(object)) => object.values().collect(),
@@ -180,6 +189,13 @@ fn subscript(text: &str) -> Result<Step, &'static str> {
     if let Some(filter) = text.strip_prefix("?(") {
         return self::filter(filter.strip_suffix(')').ok_or("a filter is not closed")?);
     }
+    if let Some((from, to)) = text.split_once(':') {
+        let bound = |text: &str| match text.trim() {
+            "" => Ok(None),
+            number => number.parse().map(Some).map_err(|_| "a slice goes from a number to a number"),
+        };
+        return Ok(Step::Slice(bound(from)?, bound(to)?));
+    }
     text.parse().map(Step::Index).map_err(|_| "a bracket holds neither a position, a name nor a filter")
 }
 
@@ -227,6 +243,10 @@ mod tests {
             (r".a.b\.c", json!([1])),
             ("{.a.d[0].v}", json!([1])),
             (".a.d[-1].v", json!([2])),
+            (".a.d[-1:].v", json!([2])),
+            (".a.d[:1].v", json!([1])),
+            (".a.d[1:9].v", json!([2])),
+            (".a.d[2:1].v", json!([])),
             (".a.d[*].v", json!([1, 2])),
             (r#".a.d[?(@.n=="y")].v"#, json!([2])),
             (".a.d[?(@.v>1)].n", json!(["y"])),

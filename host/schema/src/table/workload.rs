@@ -131,7 +131,7 @@ pub(super) fn cron_job(object: &Value, now: Timestamp) -> Vec<Value> {
         name(object),
         spec["schedule"].clone(),
         or_none(text(&spec["timeZone"])),
-        json!(spec["suspend"] == true),
+        json!(if spec["suspend"] == true { "True" } else { "False" }),
         json!(items(&status["active"]).len()),
         if last.is_string() { since(last, now).into() } else { "<none>".into() },
         age(object, now),
@@ -139,4 +139,42 @@ pub(super) fn cron_job(object: &Value, now: Timestamp) -> Vec<Value> {
         images,
         selector(&spec["jobTemplate"]["spec"]["selector"]),
     ]
+}
+
+/// The cells of an autoscaler.
+pub(super) fn autoscaler(object: &Value, now: Timestamp) -> Vec<Value> {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let reference =
+        format!("{}/{}", text(&spec["scaleTargetRef"]["kind"]), text(&spec["scaleTargetRef"]["name"]));
+    let current = items(&status["currentMetrics"]);
+    let targets =
+        items(&spec["metrics"]).iter().enumerate().map(|(at, metric)| target(metric, current.get(at)));
+    vec![
+        name(object),
+        reference.into(),
+        or_none(&targets.collect::<Vec<_>>().join(", ")),
+        spec["minReplicas"].as_i64().map_or_else(|| "<unset>".to_owned(), |least| least.to_string()).into(),
+        json!(number(&spec["maxReplicas"])),
+        json!(number(&status["currentReplicas"])),
+        age(object, now),
+    ]
+}
+
+/// A metric as `name: current/wanted`; only resource metrics have names of their own.
+fn target(metric: &Value, current: Option<&Value>) -> String {
+    let field = match text(&metric["type"]) {
+        "Resource" => "resource",
+        "ContainerResource" => "containerResource",
+        "Pods" => "pods",
+        "Object" => "object",
+        _ => "external",
+    };
+    let (wanted, seen) = (&metric[field]["target"], current.map(|current| &current[field]["current"]));
+    let amount = |of: &Value| match of["averageUtilization"].as_i64() {
+        Some(percent) => Some(format!("{percent}%")),
+        None => of["averageValue"].as_str().or(of["value"].as_str()).map(str::to_owned),
+    };
+    let seen = seen.and_then(amount).unwrap_or_else(|| "<unknown>".to_owned());
+    let pair = format!("{seen}/{}", amount(wanted).unwrap_or_else(|| "<auto>".to_owned()));
+    if field == "resource" { format!("{}: {pair}", text(&metric[field]["name"])) } else { pair }
 }

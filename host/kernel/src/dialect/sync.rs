@@ -1,0 +1,425 @@
+//! One pass over one parent: observe, ask the dialect, make its answer true.
+//!
+//! # Guarantees
+//! - The finalizer is on the parent before the dialect is first asked about it.
+//! - A pass over a parent for which nothing changed writes nothing.
+//! - What is written twice, because the kernel was stopped in between, is written the same.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Client, Error as KubeError};
+use purlin_sandbox::v0_1::{Fault, Severity, SyncRequest};
+use purlin_sandbox::{CallError, Subject, SyncAnswer};
+use serde_json::{Value, json};
+
+use super::condition::{with_fault, without_fault};
+use super::plan::{Applied, ChildKey, Desired, Emittable, Parent, desired, plan, settled_hash, status_patch};
+use super::related::{ParentKey, RelatedIndex};
+use crate::cache::{CachedObject, Kind, Selection};
+use crate::digest::seed;
+use crate::event::EventRecorder;
+use crate::key::{Gvk, ObjectKey, controller_of};
+use crate::reconcile::{Outcome, Reconciler};
+use crate::selector::LabelSelector;
+use crate::stage::{LoadedPlugin, fault_reason};
+
+/// Why a pass over a parent failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialectError {
+    /// A request failed.
+    #[error("could not {doing} {object}")]
+    Request {
+        /// What was being done.
+        doing: &'static str,
+        /// On what.
+        object: String,
+        /// What went wrong.
+        #[source]
+        source: KubeError,
+    },
+    /// A child's name is in use.
+    #[error("{object} exists and is not owned by this parent: delete it or give it another name")]
+    NameTaken {
+        /// The child.
+        object: String,
+    },
+}
+
+/// What a dialect sees and may write.
+pub(super) struct Watched {
+    /// Every kind of the manifest.
+    pub kinds: HashMap<Gvk, Arc<Kind>>,
+    /// Those that it may emit.
+    pub emittable: HashMap<Gvk, Emittable>,
+}
+
+/// Reconciles the parents of one dialect.
+pub(super) struct DialectLoop {
+    name: String,
+    manager: String,
+    finalizer: String,
+    client: Client,
+    plugin: Arc<dyn LoadedPlugin>,
+    watched: Watched,
+    related: Arc<RwLock<RelatedIndex>>,
+    memory: Mutex<HashMap<ParentKey, Memory>>,
+    events: EventRecorder,
+}
+
+/// What is remembered of a parent between passes. Losing it costs writes that change nothing.
+#[derive(Default)]
+struct Memory {
+    applied: HashMap<ChildKey, Applied>,
+    /// The parent that the dialect called invalid.
+    invalid: Option<u64>,
+}
+
+impl DialectLoop {
+    /// A loop that asks one plugin.
+    pub(super) fn new(
+        name: &str,
+        client: Client,
+        plugin: Arc<dyn LoadedPlugin>,
+        watched: Watched,
+        related: Arc<RwLock<RelatedIndex>>,
+        events: EventRecorder,
+    ) -> Self {
+        DialectLoop {
+            name: format!("dialect/{name}"),
+            manager: format!("purlin-{name}"),
+            finalizer: format!("purlin.dev/{name}"),
+            client,
+            plugin,
+            watched,
+            related,
+            memory: Mutex::default(),
+            events,
+        }
+    }
+
+    fn forget(&self, key: &ParentKey) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.related.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    fn remember<T>(&self, key: &ParentKey, with: impl FnOnce(&mut Memory) -> T) -> T {
+        with(self.memory.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default())
+    }
+
+    fn children(&self, uid: &str) -> BTreeMap<ChildKey, Arc<CachedObject>> {
+        let mut children = BTreeMap::new();
+        for gvk in self.watched.emittable.keys() {
+            if let Some(kind) = self.watched.kinds.get(gvk) {
+                for child in kind.read(|store| store.controlled_by(uid)) {
+                    children.insert((gvk.clone(), child.key().clone()), child);
+                }
+            }
+        }
+        children
+    }
+
+    /// Asks the dialect. What it wants to see is remembered, so that a change of it brings the parent back.
+    async fn ask(
+        &self,
+        key: &ParentKey,
+        parent: &CachedObject,
+        children: &BTreeMap<ChildKey, Arc<CachedObject>>,
+    ) -> Result<SyncAnswer, CallError> {
+        let subject =
+            Subject::object(&key.gvk.api_version(), &key.gvk.kind, &key.object.namespace, &key.object.name);
+        let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
+        let context = self.plugin.context(now, seed(parent.uid()));
+        let text = parent.json().to_string();
+        let selectors = self.plugin.related(&subject, context.clone(), text.clone()).await?;
+        let mut selections = Vec::with_capacity(selectors.len());
+        for selector in selectors {
+            let gvk = Gvk::new(&selector.api_version, &selector.kind);
+            let Some(kind) = self.watched.kinds.get(&gvk) else {
+                return Err(CallError::Malformed(format!(
+                    "related asks for {gvk}, which the manifest does not list"
+                )));
+            };
+            let labels = LabelSelector::parse(&selector.labels)
+                .map_err(|error| CallError::Malformed(error.to_string()))?;
+            let own = key.object.namespace();
+            let namespace = match (kind.namespaced(), selector.namespace.as_deref(), own) {
+                (false, _, _) => None,
+                (true, Some(asked), Some(own)) if asked != own => {
+                    let why = format!("related asks for namespace {asked}, and the parent is in {own}");
+                    return Err(CallError::Malformed(why));
+                }
+                (true, asked, own) => own.or(asked).map(str::to_owned),
+            };
+            selections.push((gvk, Selection { namespace, names: selector.names, labels }));
+        }
+        // First remembered, then looked up: what changes in between is noticed.
+        self.related.write().unwrap_or_else(PoisonError::into_inner).set(key, selections.clone());
+        let mut related = BTreeMap::new();
+        for (gvk, selection) in selections {
+            if let Some(kind) = self.watched.kinds.get(&gvk) {
+                for object in kind.select(&selection) {
+                    related.insert((gvk.clone(), object.key().clone()), object);
+                }
+            }
+        }
+        let texts = |objects: &BTreeMap<ChildKey, Arc<CachedObject>>| {
+            objects.values().map(|object| object.json().to_string()).collect::<Vec<_>>()
+        };
+        let request =
+            SyncRequest { context, parent: text, children: texts(children), related: texts(&related) };
+        if parent.is_deleting() {
+            self.plugin.finalize(&subject, request).await
+        } else {
+            self.plugin.sync(&subject, request).await
+        }
+    }
+
+    /// Makes an answer true. Says whether no child is left.
+    async fn carry_out(
+        &self,
+        key: &ParentKey,
+        parent: &CachedObject,
+        children: Vec<Desired>,
+        observed: &BTreeMap<ChildKey, Arc<CachedObject>>,
+    ) -> Result<bool, DialectError> {
+        let none_wanted = children.is_empty();
+        let plan = self.remember(key, |memory| plan(children, observed, &memory.applied));
+        for child in plan.apply {
+            self.apply(key, parent, child).await?;
+        }
+        for (child, status) in plan.statuses {
+            if let (Some(kind), Some(present)) = (self.watched.kinds.get(&child.0), observed.get(&child)) {
+                self.write_status(kind, &child.1, &present.object().data["status"], &status).await?;
+            }
+        }
+        for child in &plan.delete {
+            self.delete(child).await?;
+        }
+        Ok(none_wanted && observed.is_empty())
+    }
+
+    async fn apply(
+        &self,
+        key: &ParentKey,
+        parent: &CachedObject,
+        child: Desired,
+    ) -> Result<(), DialectError> {
+        let (gvk, name) = &child.key;
+        let Some(kind) = self.watched.kinds.get(gvk) else { return Ok(()) };
+        // A forced apply would take the fields of an object that is somebody else's.
+        if let Some(present) = kind.read(|store| store.get(name))
+            && controller_of(present.object()).map(|(_, _, uid)| uid) != Some(parent.uid())
+        {
+            return Err(DialectError::NameTaken { object: format!("{} {name}", gvk.kind) });
+        }
+        let api = kind.api(&self.client, name.namespace());
+        let params = PatchParams::apply(&self.manager).force();
+        let made = api
+            .patch(&name.name, &params, &Patch::Apply(&child.object))
+            .await
+            .map_err(|source| request("apply", gvk, name, source))?;
+        let made = CachedObject::new(made);
+        if let Some(status) = &child.status {
+            self.write_status(kind, name, &made.object().data["status"], status).await?;
+        }
+        let applied = Applied { desired: child.hash, observed: settled_hash(&made.json()) };
+        self.remember(key, |memory| memory.applied.insert(child.key.clone(), applied));
+        Ok(())
+    }
+
+    async fn write_status(
+        &self,
+        kind: &Kind,
+        name: &ObjectKey,
+        from: &Value,
+        to: &Value,
+    ) -> Result<(), DialectError> {
+        let Some(patch) = status_patch(from, to) else { return Ok(()) };
+        self.patch_status(kind, name, json!({"status": patch})).await
+    }
+
+    async fn patch_status(&self, kind: &Kind, name: &ObjectKey, patch: Value) -> Result<(), DialectError> {
+        let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
+        let api = kind.api(&self.client, name.namespace());
+        match api.patch_status(&name.name, &params, &Patch::Merge(&patch)).await {
+            Ok(_) => Ok(()),
+            Err(KubeError::Api(status)) if status.code == 404 => Ok(()),
+            Err(source) => Err(request("write the status of", kind.gvk(), name, source)),
+        }
+    }
+
+    async fn delete(&self, child: &CachedObject) -> Result<(), DialectError> {
+        let Some((gvk, kind)) = Gvk::of(child.object())
+            .and_then(|gvk| self.watched.kinds.get(&gvk).map(|kind| (gvk.clone(), kind)))
+        else {
+            return Ok(());
+        };
+        let uid = Some(child.uid().to_owned());
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid, resource_version: None }),
+            ..DeleteParams::background()
+        };
+        let api = kind.api(&self.client, child.key().namespace());
+        match api.delete(&child.key().name, &params).await {
+            Ok(_) => Ok(()),
+            Err(KubeError::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(source) => Err(request("delete", &gvk, child.key(), source)),
+        }
+    }
+
+    /// Adds or removes the finalizer, on the parent as it was read and no other.
+    async fn set_finalizer(
+        &self,
+        kind: &Kind,
+        parent: &CachedObject,
+        wanted: bool,
+    ) -> Result<bool, DialectError> {
+        let mut finalizers = parent.object().metadata.finalizers.clone().unwrap_or_default();
+        if finalizers.contains(&self.finalizer) == wanted {
+            return Ok(false);
+        }
+        if wanted {
+            finalizers.push(self.finalizer.clone());
+        } else {
+            finalizers.retain(|finalizer| *finalizer != self.finalizer);
+        }
+        let patch = json!({"metadata": {"resourceVersion": parent.version(), "finalizers": finalizers}});
+        let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
+        let api = kind.api(&self.client, parent.key().namespace());
+        match api.patch(&parent.key().name, &params, &Patch::Merge(&patch)).await {
+            Ok(_) => Ok(true),
+            Err(KubeError::Api(status)) if matches!(status.code, 404 | 409) => Ok(true),
+            Err(source) => Err(request("set the finalizer of", kind.gvk(), parent.key(), source)),
+        }
+    }
+
+    /// Shows a fault on the parent, and says when to ask again.
+    async fn fault(
+        &self,
+        key: &ParentKey,
+        kind: &Kind,
+        parent: &CachedObject,
+        error: &CallError,
+    ) -> Result<Outcome, DialectError> {
+        let (reason, message) = (fault_reason(error), error.to_string());
+        self.tell(parent, true, reason, &message);
+        tracing::warn!(reason, message, "dialect gave no answer");
+        let status = &parent.object().data["status"];
+        if let Some(conditions) = with_fault(status, reason, &message, Timestamp::now()) {
+            let patch = json!({"status": {"conditions": conditions}});
+            // The schema of somebody's status may not allow it; the Event has said it anyway.
+            if let Err(error) = self.patch_status(kind, parent.key(), patch).await {
+                tracing::debug!(error = %crate::report(&error), "fault not shown in the status");
+            }
+        }
+        Ok(match error {
+            CallError::Fault(Fault::Invalid(_)) => {
+                self.remember(key, |memory| memory.invalid = Some(settled_hash(&parent.json())));
+                Outcome::Settled
+            }
+            CallError::Fault(Fault::Retry(retry)) => {
+                Outcome::After(Duration::from_millis(retry.after_ms.max(100)))
+            }
+            CallError::Fault(Fault::Failed(_))
+            | CallError::Trap { .. }
+            | CallError::DeadlineExceeded(_)
+            | CallError::MemoryExceeded { .. }
+            | CallError::OutputTooLarge { .. }
+            | CallError::Malformed(_)
+            | CallError::Busy(_)
+            | CallError::NoSuchStage(_)
+            | CallError::Host(_) => Outcome::Backoff,
+        })
+    }
+
+    fn tell(&self, parent: &CachedObject, warning: bool, reason: &str, message: &str) {
+        let object = parent.object();
+        let about = ObjectReference {
+            api_version: object.types.as_ref().map(|types| types.api_version.clone()),
+            kind: object.types.as_ref().map(|types| types.kind.clone()),
+            name: object.metadata.name.clone(),
+            namespace: object.metadata.namespace.clone(),
+            uid: object.metadata.uid.clone(),
+            ..ObjectReference::default()
+        };
+        self.events.record(about, warning, reason, message, &self.manager);
+    }
+}
+
+#[async_trait]
+impl Reconciler for DialectLoop {
+    type Key = ParentKey;
+    type Error = DialectError;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn reconcile(&self, key: &ParentKey, _: u32) -> Result<Outcome, DialectError> {
+        for kind in self.watched.kinds.values() {
+            kind.synced().await;
+        }
+        let Some(kind) = self.watched.kinds.get(&key.gvk) else { return Ok(Outcome::Settled) };
+        let Some(parent) = kind.read(|store| store.get(&key.object)) else {
+            self.forget(key);
+            return Ok(Outcome::Settled);
+        };
+        if parent.is_deleting() {
+            let ours = parent.object().metadata.finalizers.iter().flatten().any(|f| *f == self.finalizer);
+            if !ours {
+                return Ok(Outcome::Settled);
+            }
+        } else if self.set_finalizer(kind, &parent, true).await? {
+            // The write comes back as a change of the parent, and with it the next pass.
+            return Ok(Outcome::After(Duration::from_secs(5)));
+        }
+        let settled = settled_hash(&parent.json());
+        if !parent.is_deleting() && self.remember(key, |memory| memory.invalid) == Some(settled) {
+            return Ok(Outcome::Settled);
+        }
+        let observed = self.children(parent.uid());
+        let answer = match self.ask(key, &parent, &observed).await {
+            Ok(answer) => answer,
+            Err(error) => return self.fault(key, kind, &parent, &error).await,
+        };
+        let owner = Parent { gvk: &key.gvk, key: &key.object, uid: parent.uid() };
+        let children = match desired(&owner, answer.children, &self.watched.emittable) {
+            Ok(children) => children,
+            Err(error) => return self.fault(key, kind, &parent, &error).await,
+        };
+        self.remember(key, |memory| memory.invalid = None);
+        for event in &answer.events {
+            self.tell(&parent, event.severity == Severity::Warning, &event.reason, &event.message);
+        }
+        let empty = match self.carry_out(key, &parent, children, &observed).await {
+            Ok(empty) => empty,
+            Err(error) => {
+                self.tell(&parent, true, "ChildFailed", &crate::report(&error).to_string());
+                return Err(error);
+            }
+        };
+        let present = &parent.object().data["status"];
+        match (&answer.status, without_fault(present)) {
+            (Some(status), _) => self.write_status(kind, &key.object, present, status).await?,
+            (None, Some(conditions)) => {
+                self.patch_status(kind, &key.object, json!({"status": {"conditions": conditions}})).await?;
+            }
+            (None, None) => {}
+        }
+        if parent.is_deleting() && empty && answer.requeue_after.is_none() {
+            self.set_finalizer(kind, &parent, false).await?;
+            return Ok(Outcome::Settled);
+        }
+        Ok(answer.requeue_after.map_or(Outcome::Settled, Outcome::After))
+    }
+}
+
+fn request(doing: &'static str, gvk: &Gvk, name: &ObjectKey, source: KubeError) -> DialectError {
+    DialectError::Request { doing, object: format!("{} {name}", gvk.kind), source }
+}

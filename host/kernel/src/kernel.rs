@@ -1,0 +1,321 @@
+//! Puts the loops together and runs them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, PostParams};
+use kube::{Client, Error as KubeError};
+use prometheus_client::registry::Registry;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{API_VERSION, crds};
+use crate::cache::{Cache, CacheError, ChangeEvent, Kind, Subscriber, Subscription};
+use crate::dialect::DialectEngine;
+use crate::event::{EventRecorder, recorder};
+use crate::experiment::ExperimentLoop;
+use crate::expression::Conditions;
+use crate::key::{Gvk, ObjectKey, controller_of};
+use crate::measure::push::PushKey;
+use crate::observe::KernelMetrics;
+use crate::plugin::{DefinitionError, InstalledPlugins, PluginLoop, install};
+use crate::queue::{Backoff, WorkQueue};
+use crate::reconcile::{self, Reconciler};
+use crate::stage::PluginSource;
+use crate::trial::{PushConfig, TrialLoop};
+
+/// Where the kernel keeps what is its own.
+const NAMESPACE: &str = "purlin-system";
+/// The Secret that holds the key of push tokens.
+const PUSH_SECRET: &str = "purlin-metrics-key";
+/// Keys that a loop's queue holds.
+const QUEUE: usize = 100_000;
+
+/// What a kernel is made of.
+pub struct Config {
+    /// The API server, with the rights of the kernel.
+    pub client: Client,
+    /// Where plugins come from and how they are run.
+    pub plugins: Arc<dyn PluginSource>,
+    /// Scheme, host and port under which Pods reach [`push_router`](crate::measure::push::push_router); without it no
+    /// trial is told where to push.
+    pub push_url: Option<String>,
+    /// The key of push tokens; without it one is kept in the Secret `purlin-system/purlin-metrics-key`.
+    pub push_key: Option<PushKey>,
+    /// Objects of one kind that are worked on at the same time.
+    pub workers: usize,
+}
+
+/// Why the kernel could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// Its own definitions could not be installed.
+    #[error("could not install the kernel's resources")]
+    Definitions(#[from] DefinitionError),
+    /// Its own kinds cannot be watched.
+    #[error("could not watch the kernel's resources")]
+    Watch(#[source] Box<CacheError>),
+    /// The key of push tokens could not be read or made.
+    #[error("could not keep the key of metrics tokens in Secret {NAMESPACE}/{PUSH_SECRET}")]
+    PushKey(#[source] KubeError),
+    /// The Secret has no key.
+    #[error("Secret {NAMESPACE}/{PUSH_SECRET} has no entry `key`: delete it, and the kernel makes another")]
+    PushKeyMissing,
+}
+
+impl From<CacheError> for KernelError {
+    fn from(error: CacheError) -> Self {
+        KernelError::Watch(Box::new(error))
+    }
+}
+
+/// Tells whether the kernel does its work.
+#[derive(Clone, Debug)]
+pub struct Readiness(tokio::sync::watch::Receiver<bool>);
+
+impl Readiness {
+    /// Whether every loop runs on a complete cache.
+    pub fn is_ready(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until it does. Returns false where the kernel ended before.
+    pub async fn ready(&mut self) -> bool {
+        self.0.wait_for(|ready| *ready).await.is_ok()
+    }
+}
+
+/// Reconciles the generic resources and runs plugins.
+pub struct Kernel {
+    config: Config,
+    metrics: KernelMetrics,
+    installed: Arc<InstalledPlugins>,
+    ready: tokio::sync::watch::Sender<bool>,
+}
+
+impl Kernel {
+    /// A kernel that does nothing yet.
+    pub fn new(config: Config, registry: &mut Registry) -> Self {
+        Kernel {
+            config,
+            metrics: KernelMetrics::register(registry),
+            installed: Arc::new(InstalledPlugins::default()),
+            ready: tokio::sync::watch::Sender::new(false),
+        }
+    }
+
+    /// Tells whether the kernel does its work.
+    pub fn readiness(&self) -> Readiness {
+        Readiness(self.ready.subscribe())
+    }
+
+    /// Finds loaded plugins, for calls from one plugin to another: give it to the sandbox.
+    pub fn stages(&self) -> Arc<dyn purlin_sandbox::StageResolver> {
+        self.installed.clone()
+    }
+
+    /// The key of push tokens: the configured one, or the one in the Secret, which is made where there is none.
+    ///
+    /// # Errors
+    /// The Secret can be neither read nor made.
+    pub async fn push_key(&self) -> Result<PushKey, KernelError> {
+        match &self.config.push_key {
+            Some(key) => Ok(key.clone()),
+            None => keep_push_key(&self.config.client).await,
+        }
+    }
+
+    /// Installs the kernel's resources and runs every loop until `stop`. Passes in progress are finished.
+    ///
+    /// # Expected flow
+    /// Definitions first, then the shared watches, then the loops. Leadership belongs between the second and the
+    /// third: a replica that does not lead may watch, and must not decide.
+    ///
+    /// # Errors
+    /// The definitions could not be installed or the kinds not be watched. Once the loops run, nothing ends them but
+    /// `stop`: what fails is tried again.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), KernelError> {
+        let client = self.config.client.clone();
+        let definitions: Vec<_> = crds().iter().filter_map(|crd| serde_json::to_value(crd).ok()).collect();
+        install(&client, "purlin-kernel", &definitions).await?;
+        let push = match &self.config.push_url {
+            Some(url) => Some(PushConfig { url: url.clone(), key: self.push_key().await? }),
+            None => None,
+        };
+        let watches = stop.child_token();
+        let _ends_watches = watches.clone().drop_guard();
+        let cache = Cache::new(client.clone(), self.metrics.clone(), watches);
+        let (events, writer) = recorder(client.clone(), self.metrics.clone());
+        let mut tasks = JoinSet::new();
+        let writing = stop.clone();
+        tasks.spawn(async move { writer.run(writing).await });
+        let loops = self.start(&client, &cache, &events, push, &mut tasks).await?;
+        for subscription in &loops.subscriptions {
+            tokio::select! {
+                () = subscription.kind().synced() => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        self.ready.send_replace(true);
+        tracing::info!("kernel ready");
+        stop.cancelled().await;
+        self.ready.send_replace(false);
+        for queue in &loops.queues {
+            queue.shut_down();
+        }
+        loops.plugins.stop().await;
+        drop((loops, events));
+        while tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    async fn start(
+        &self,
+        client: &Client,
+        cache: &Cache,
+        events: &EventRecorder,
+        push: Option<PushConfig>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Loops, KernelError> {
+        let queue =
+            |controller: &str| WorkQueue::new(QUEUE, Backoff::default(), self.metrics.queue(controller));
+        let (plugins, experiments, trials) = (queue("plugin"), queue("experiment"), queue("trial"));
+        let watch = async |kind: &str, subscriber: Arc<dyn Subscriber>| {
+            let subscription = cache.subscribe(&Gvk::new(API_VERSION, kind), subscriber).await?;
+            let kind: Arc<Kind> = subscription.kind().clone();
+            Ok::<_, CacheError>((subscription, kind))
+        };
+        let (of_plugins, plugin_kind) = watch("Plugin", Arc::new(Itself(plugins.clone()))).await?;
+        let (of_experiments, experiment_kind) =
+            watch("Experiment", Arc::new(Itself(experiments.clone()))).await?;
+        let (of_trials, trial_kind) = watch("Trial", Arc::new(Itself(trials.clone()))).await?;
+        let (to_experiments, _) = watch("Trial", Arc::new(ToExperiment(experiments.clone()))).await?;
+        let conditions = Arc::new(Conditions::default());
+        let dialects = DialectEngine {
+            client: client.clone(),
+            cache: cache.clone(),
+            events: events.clone(),
+            metrics: self.metrics.clone(),
+            workers: self.config.workers,
+        };
+        let plugin_loop = Arc::new(PluginLoop::new(
+            client.clone(),
+            plugin_kind,
+            self.config.plugins.clone(),
+            self.installed.clone(),
+            dialects,
+            events.clone(),
+            self.metrics.clone(),
+        ));
+        let experiment_loop = Arc::new(ExperimentLoop::new(
+            client.clone(),
+            experiment_kind,
+            trial_kind.clone(),
+            self.installed.clone(),
+            conditions.clone(),
+            events.clone(),
+        ));
+        let trial_loop = Arc::new(TrialLoop::new(
+            client.clone(),
+            cache.clone(),
+            trial_kind,
+            conditions,
+            push,
+            events.clone(),
+            trials.clone(),
+        ));
+        // Plugins are few, and compiling one is long: a worker each for some keeps one from holding up the rest.
+        self.work(tasks, 4, &plugins, &plugin_loop);
+        self.work(tasks, self.config.workers, &experiments, &experiment_loop);
+        self.work(tasks, self.config.workers, &trials, &trial_loop);
+        Ok(Loops {
+            queues: [plugins, experiments, trials],
+            plugins: plugin_loop,
+            subscriptions: vec![of_plugins, of_experiments, of_trials, to_experiments],
+        })
+    }
+
+    fn work<R: Reconciler<Key = ObjectKey>>(
+        &self,
+        tasks: &mut JoinSet<()>,
+        workers: usize,
+        queue: &Arc<WorkQueue<ObjectKey>>,
+        reconciler: &Arc<R>,
+    ) {
+        reconcile::spawn(tasks, workers, queue, reconciler, &self.metrics);
+    }
+}
+
+struct Loops {
+    queues: [Arc<WorkQueue<ObjectKey>>; 3],
+    plugins: Arc<PluginLoop>,
+    subscriptions: Vec<Subscription>,
+}
+
+/// Queues an object itself.
+struct Itself(Arc<WorkQueue<ObjectKey>>);
+
+#[async_trait]
+impl Subscriber for Itself {
+    async fn changed(&self, change: &ChangeEvent) {
+        self.0.add(change.object.key().clone()).await;
+    }
+}
+
+/// Queues the Experiment of a Trial.
+struct ToExperiment(Arc<WorkQueue<ObjectKey>>);
+
+#[async_trait]
+impl Subscriber for ToExperiment {
+    async fn changed(&self, change: &ChangeEvent) {
+        if let Some(("Experiment", name, _)) = controller_of(change.object.object()) {
+            self.0.add(ObjectKey::new(change.object.key().namespace.clone(), name)).await;
+        }
+    }
+}
+
+/// Reads the key from its Secret; makes it, where there is none.
+async fn keep_push_key(client: &Client) -> Result<PushKey, KernelError> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
+    if let Some(key) = read_push_key(&secrets).await? {
+        return Ok(key);
+    }
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespace = Namespace {
+        metadata: ObjectMeta { name: Some(NAMESPACE.to_owned()), ..ObjectMeta::default() },
+        ..Namespace::default()
+    };
+    unless_there(namespaces.create(&PostParams::default(), &namespace).await)?;
+    let random: [u8; 32] = rand::random();
+    let secret = Secret {
+        metadata: ObjectMeta { name: Some(PUSH_SECRET.to_owned()), ..ObjectMeta::default() },
+        type_: Some("purlin.dev/metrics-key".to_owned()),
+        data: Some([("key".to_owned(), ByteString(STANDARD.encode(random).into_bytes()))].into()),
+        ..Secret::default()
+    };
+    unless_there(secrets.create(&PostParams::default(), &secret).await)?;
+    // Of two kernels that made one at once, one's was kept: read back which.
+    read_push_key(&secrets).await?.ok_or(KernelError::PushKeyMissing)
+}
+
+async fn read_push_key(secrets: &Api<Secret>) -> Result<Option<PushKey>, KernelError> {
+    let Some(secret) = secrets.get_opt(PUSH_SECRET).await.map_err(KernelError::PushKey)? else {
+        return Ok(None);
+    };
+    let key = secret.data.and_then(|mut data| data.remove("key")).filter(|key| !key.0.is_empty());
+    key.map(|key| Some(PushKey::new(key.0))).ok_or(KernelError::PushKeyMissing)
+}
+
+/// A thing that is to exist may exist already.
+fn unless_there<T>(created: Result<T, KubeError>) -> Result<(), KernelError> {
+    match created {
+        Ok(_) => Ok(()),
+        Err(KubeError::Api(status)) if status.code == 409 => Ok(()),
+        Err(error) => Err(KernelError::PushKey(error)),
+    }
+}

@@ -1,0 +1,162 @@
+//! What is decided about a plugin before it is loaded: which digest, which capabilities, which limits.
+//!
+//! Pure.
+
+use std::time::Duration;
+
+use purlin_registry::{Capability, Manifest};
+use purlin_sandbox::Limits;
+
+use crate::api::{self, Plugin};
+use crate::stage::SourceError;
+
+/// The digest to use without asking the registry: the one in the spec, or the one that was locked for this reference.
+pub(super) fn locked_digest(plugin: &Plugin) -> Option<&str> {
+    let status = plugin.status.as_ref();
+    let locked = status.filter(|status| status.image.as_deref() == Some(&plugin.spec.image));
+    plugin.spec.digest.as_deref().or_else(|| locked?.digest.as_deref())
+}
+
+/// What a plugin asks for, split into what it has and what it has not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Grants {
+    /// Asked for and granted.
+    pub granted: Vec<String>,
+    /// Asked for and not granted, each with the reason that the plugin gives.
+    pub refused: Vec<(String, String)>,
+}
+
+/// Compares what a manifest asks for with what a spec grants.
+pub(super) fn grants(manifest: &Manifest, granted: &[String]) -> Grants {
+    let mut grants = Grants::default();
+    for request in &manifest.capabilities {
+        let name = request.name.to_string();
+        if granted.contains(&name) {
+            grants.granted.push(name);
+        } else {
+            grants.refused.push((name, request.reason.clone()));
+        }
+    }
+    grants
+}
+
+/// The capabilities of a spec.
+///
+/// # Errors
+/// One of them does not exist.
+pub(super) fn capabilities(granted: &[String]) -> Result<Vec<Capability>, SourceError> {
+    let parse = |name: &String| {
+        name.parse::<Capability>().map_err(|error| SourceError::Refused {
+            reason: "UnknownCapability",
+            message: format!("spec.grants: {error}"),
+        })
+    };
+    granted.iter().map(parse).collect()
+}
+
+/// The limits of a spec; what it leaves out is the sandbox's default.
+///
+/// # Errors
+/// A limit is no quantity.
+pub(super) fn limits(spec: Option<&api::Limits>) -> Result<Limits, SourceError> {
+    let mut limits = Limits::default();
+    let Some(spec) = spec else { return Ok(limits) };
+    let wrong = |field: &str, text: &str| SourceError::Refused {
+        reason: "InvalidLimits",
+        message: format!(
+            "spec.limits.{field}: {text:?} cannot be read; write 64Mi for sizes and 5s for times"
+        ),
+    };
+    if let Some(text) = &spec.memory {
+        limits.memory = bytes(text).ok_or_else(|| wrong("memory", text))?;
+    }
+    if let Some(text) = &spec.output {
+        limits.output = bytes(text).ok_or_else(|| wrong("output", text))?;
+    }
+    if let Some(text) = &spec.deadline {
+        limits.deadline = duration(text).ok_or_else(|| wrong("deadline", text))?;
+    }
+    if let Some(concurrency) = spec.concurrency {
+        limits.concurrency = concurrency as usize;
+    }
+    Ok(limits)
+}
+
+fn bytes(text: &str) -> Option<usize> {
+    let (digits, shift) = match text.len().checked_sub(2).and_then(|at| text.split_at_checked(at)) {
+        Some((digits, "Ki")) => (digits, 10),
+        Some((digits, "Mi")) => (digits, 20),
+        Some((digits, "Gi")) => (digits, 30),
+        _ => (text, 0),
+    };
+    digits.parse::<usize>().ok()?.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let parse = |digits: &str| digits.parse::<u64>().ok().filter(|amount| *amount > 0);
+    if let Some(digits) = text.strip_suffix("ms") {
+        return parse(digits).map(Duration::from_millis);
+    }
+    match (text.strip_suffix('s'), text.strip_suffix('m')) {
+        (Some(digits), _) => parse(digits).map(Duration::from_secs),
+        (None, Some(digits)) => parse(digits)?.checked_mul(60).map(Duration::from_secs),
+        (None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, duration, grants, limits, locked_digest};
+    use crate::api::{Limits, Plugin, PluginSpec, PluginStatus};
+    use proptest::prelude::*;
+    use purlin_registry::Manifest;
+    use std::time::Duration;
+
+    #[test]
+    fn a_digest_is_locked_to_its_reference() {
+        let mut plugin = Plugin::new("p", PluginSpec { image: "r/a:1".to_owned(), ..PluginSpec::default() });
+        assert_eq!(locked_digest(&plugin), None);
+        plugin.status = Some(PluginStatus {
+            image: Some("r/a:1".to_owned()),
+            digest: Some("sha256:one".to_owned()),
+            ..PluginStatus::default()
+        });
+        assert_eq!(locked_digest(&plugin), Some("sha256:one"));
+        plugin.spec.image = "r/a:2".to_owned();
+        assert_eq!(locked_digest(&plugin), None, "another reference is resolved anew");
+        plugin.spec.digest = Some("sha256:two".to_owned());
+        assert_eq!(locked_digest(&plugin), Some("sha256:two"));
+    }
+
+    #[test]
+    fn what_is_asked_for_and_not_granted_is_refused() {
+        let manifest = Manifest::from_json(
+            br#"{"name": "a", "version": "0.1.0", "wit": "0.1.0", "stages": ["tuner"], "algorithms": ["x"],
+                 "capabilities": [{"name": "call(tuner)", "reason": "why"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(grants(&manifest, &[]).refused, [("call(tuner)".to_owned(), "why".to_owned())]);
+        assert_eq!(grants(&manifest, &["call(tuner)".to_owned()]).granted, ["call(tuner)"]);
+    }
+
+    #[test]
+    fn limits_are_read_or_named() {
+        let spec = Limits {
+            memory: Some("32Mi".to_owned()),
+            deadline: Some("500ms".to_owned()),
+            ..Limits::default()
+        };
+        let read = limits(Some(&spec)).unwrap();
+        assert_eq!((read.memory, read.deadline), (32 << 20, Duration::from_millis(500)));
+        assert_eq!(read.output, purlin_sandbox::Limits::default().output);
+        let wrong = Limits { output: Some("much".to_owned()), ..Limits::default() };
+        assert!(limits(Some(&wrong)).unwrap_err().to_string().contains("spec.limits.output"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_quantity_or_none(text in "\\PC{0,12}") {
+            let _ = (bytes(&text), duration(&text));
+        }
+    }
+}

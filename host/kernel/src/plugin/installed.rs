@@ -1,0 +1,168 @@
+//! The plugins that are loaded: who serves which algorithm, and who owns which kind.
+//!
+//! Written by the plugin loop, read by every call. A reader takes the plugin out and calls it without a lock, so a
+//! plugin that is replaced meanwhile finishes the calls that it has, and new calls find the new one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use purlin_registry::{Manifest, Stage};
+use purlin_sandbox::v0_1::{Context, FieldError, Search, Selector, Suggestion, SyncRequest};
+use purlin_sandbox::{CallError, StageResolver, Subject, SyncAnswer};
+
+use crate::observe::KernelMetrics;
+use crate::stage::{LoadedPlugin, Stages, fault_reason};
+
+/// A plugin that can be called.
+#[derive(Clone)]
+pub(crate) struct Installed {
+    /// The Plugin's UID and generation: what it was loaded from.
+    pub from: (String, Option<i64>),
+    /// Its digest.
+    pub digest: String,
+    /// What it says about itself.
+    pub manifest: Manifest,
+    /// Algorithms that it answers to.
+    pub algorithms: Vec<String>,
+    /// Who to call.
+    pub plugin: Arc<dyn LoadedPlugin>,
+}
+
+/// The plugins that are loaded, by the name of their resource.
+#[derive(Default)]
+pub(crate) struct InstalledPlugins {
+    plugins: RwLock<BTreeMap<String, Installed>>,
+}
+
+impl InstalledPlugins {
+    /// The plugin of a name.
+    pub(crate) fn get(&self, name: &str) -> Option<Installed> {
+        self.plugins.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Puts a plugin in the place of the one before.
+    pub(crate) fn put(&self, name: &str, plugin: Installed) {
+        self.plugins.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), plugin);
+    }
+
+    /// Takes a plugin out.
+    pub(crate) fn remove(&self, name: &str) -> Option<Installed> {
+        self.plugins.write().unwrap_or_else(PoisonError::into_inner).remove(name)
+    }
+
+    /// The other plugin that owns one of the kinds of a manifest, and the kind.
+    pub(crate) fn conflict(&self, name: &str, manifest: &Manifest) -> Option<(String, String)> {
+        let plugins = self.plugins.read().unwrap_or_else(PoisonError::into_inner);
+        let mut others = plugins.iter().filter(|(other, _)| *other != name);
+        others.find_map(|(other, installed)| {
+            let taken = |kind: &&purlin_registry::OwnedKind| {
+                installed
+                    .manifest
+                    .owns
+                    .iter()
+                    .any(|theirs| theirs.group() == kind.group() && theirs.kind() == kind.kind())
+            };
+            let kind = manifest.owns.iter().find(taken)?;
+            Some((other.clone(), format!("{}.{}", kind.plural(), kind.group())))
+        })
+    }
+}
+
+impl Stages for InstalledPlugins {
+    fn tuner(&self, algorithm: &str) -> Option<(String, Arc<dyn LoadedPlugin>)> {
+        let plugins = self.plugins.read().unwrap_or_else(PoisonError::into_inner);
+        // Where two serve it, the first by name: the same one each time.
+        plugins
+            .iter()
+            .find(|(_, installed)| {
+                installed.manifest.serves(Stage::Tuner) && installed.algorithms.iter().any(|a| a == algorithm)
+            })
+            .map(|(name, installed)| (name.clone(), installed.plugin.clone()))
+    }
+}
+
+impl StageResolver for InstalledPlugins {
+    fn tuner(&self, algorithm: &str) -> Option<Arc<purlin_sandbox::Plugin>> {
+        Stages::tuner(self, algorithm)?.1.component()
+    }
+}
+
+/// A plugin whose calls are counted and timed.
+pub(super) struct Measured {
+    name: String,
+    plugin: Arc<dyn LoadedPlugin>,
+    metrics: KernelMetrics,
+}
+
+impl Measured {
+    /// Counts the calls of a plugin under its name.
+    pub(super) fn new(name: &str, plugin: Arc<dyn LoadedPlugin>, metrics: KernelMetrics) -> Self {
+        Measured { name: name.to_owned(), plugin, metrics }
+    }
+
+    async fn count<T>(
+        &self,
+        call: &'static str,
+        answer: impl Future<Output = Result<T, CallError>> + Send,
+    ) -> Result<T, CallError> {
+        let started = Instant::now();
+        let answer = answer.await;
+        let outcome = match &answer {
+            Ok(_) => "ok",
+            Err(error) => fault_reason(error),
+        };
+        self.metrics.called(&self.name, call, outcome, started.elapsed().as_secs_f64());
+        answer
+    }
+}
+
+#[async_trait]
+impl LoadedPlugin for Measured {
+    fn context(&self, now_ms: u64, seed: u64) -> Context {
+        self.plugin.context(now_ms, seed)
+    }
+
+    async fn related(
+        &self,
+        subject: &Subject,
+        context: Context,
+        parent: String,
+    ) -> Result<Vec<Selector>, CallError> {
+        self.count("related", self.plugin.related(subject, context, parent)).await
+    }
+
+    async fn sync(&self, subject: &Subject, request: SyncRequest) -> Result<SyncAnswer, CallError> {
+        self.count("sync", self.plugin.sync(subject, request)).await
+    }
+
+    async fn finalize(&self, subject: &Subject, request: SyncRequest) -> Result<SyncAnswer, CallError> {
+        self.count("finalize", self.plugin.finalize(subject, request)).await
+    }
+
+    async fn algorithms(&self) -> Result<Vec<String>, CallError> {
+        self.count("algorithms", self.plugin.algorithms()).await
+    }
+
+    async fn validate(&self, subject: &Subject, search: Search) -> Result<Vec<FieldError>, CallError> {
+        self.count("validate", self.plugin.validate(subject, search)).await
+    }
+
+    async fn suggest(
+        &self,
+        subject: &Subject,
+        search: Search,
+        count: u32,
+    ) -> Result<Vec<Suggestion>, CallError> {
+        self.count("suggest", self.plugin.suggest(subject, search, count)).await
+    }
+
+    async fn stop(&self, subject: &Subject, search: Search) -> Result<Vec<String>, CallError> {
+        self.count("stop", self.plugin.stop(subject, search)).await
+    }
+
+    fn component(&self) -> Option<Arc<purlin_sandbox::Plugin>> {
+        self.plugin.component()
+    }
+}

@@ -1,0 +1,280 @@
+//! `purlin plugin`: pack, push, pull, inspect, list and install.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::wait::{Condition, await_condition};
+use kube::{Api, Client, ResourceExt as _};
+use purlin_kernel::api::Plugin;
+use purlin_registry::{Artifact, ClientConfig, Manifest, Reference};
+use serde_json::{Value, json};
+
+use crate::cli::{ClusterArgs, Output, PluginCommand, default_data_dir};
+use crate::output;
+
+/// The field manager under which a person installs.
+const MANAGER: &str = "purlin-cli";
+
+/// How a `Plugin` object stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    Ready,
+    Pending,
+    Failed { reason: String, message: String },
+}
+
+impl Readiness {
+    /// From the `Ready` condition, as far as it is about the present spec.
+    pub(crate) fn of(plugin: &Plugin) -> Self {
+        let conditions =
+            plugin.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let Some(ready) = conditions.iter().find(|condition| condition.type_ == "Ready") else {
+            return Self::Pending;
+        };
+        if ready.observed_generation.is_some_and(|seen| Some(seen) < plugin.metadata.generation) {
+            return Self::Pending;
+        }
+        match ready.status.as_str() {
+            "True" => Self::Ready,
+            "False" => Self::Failed { reason: ready.reason.clone(), message: ready.message.clone() },
+            _ => Self::Pending,
+        }
+    }
+}
+
+pub(crate) async fn run(command: &PluginCommand) -> Result<()> {
+    match command {
+        PluginCommand::Pack { module, manifest, out } => pack(module, manifest, out),
+        PluginCommand::Push { file, reference, output } => push(file, reference, *output).await,
+        PluginCommand::Pull { reference, out, output } => pull(reference, out, *output).await,
+        PluginCommand::Inspect { plugin, output } => inspect(plugin, *output).await,
+        PluginCommand::List { cluster, output } => list(cluster, *output).await,
+        PluginCommand::Install { reference, name, grants, wait, cluster, output } => {
+            let name = name.as_deref();
+            install(reference, name, grants, Duration::from_secs(*wait), cluster, *output).await
+        }
+    }
+}
+
+fn pack(module: &Path, manifest: &Path, out: &Path) -> Result<()> {
+    let code =
+        std::fs::read(module).with_context(|| format!("cannot read the module {}", module.display()))?;
+    let manifest = Manifest::from_yaml_file(manifest)?;
+    let component = purlin_registry::pack(&code, &manifest)?;
+    std::fs::write(out, &component).with_context(|| format!("cannot write {}", out.display()))?;
+    output::line(format!(
+        "{} {}: {} bytes in {}",
+        manifest.name,
+        manifest.version,
+        component.len(),
+        out.display()
+    ))?;
+    Ok(())
+}
+
+async fn push(file: &Path, reference: &str, form: Output) -> Result<()> {
+    let reference: Reference = reference.parse()?;
+    let artifact = read_component(file)?;
+    let pushed = registry().push(&reference, &artifact).await?;
+    match form {
+        Output::Json => {
+            output::json(&json!({"reference": reference.to_string(), "digest": pushed.digest().to_string()}))?
+        }
+        Output::Text => output::line(format!("pushed {reference}@{}", pushed.digest()))?,
+    }
+    Ok(())
+}
+
+async fn pull(reference: &str, out: &Path, form: Output) -> Result<()> {
+    let (reference, artifact) = fetch(reference).await?;
+    std::fs::write(out, artifact.component()).with_context(|| format!("cannot write {}", out.display()))?;
+    match form {
+        Output::Json => output::json(&json!({
+            "reference": reference.to_string(), "digest": artifact.digest().to_string(), "file": out,
+        }))?,
+        Output::Text => {
+            output::line(format!("pulled {reference}@{} into {}", artifact.digest(), out.display()))?
+        }
+    }
+    Ok(())
+}
+
+async fn inspect(plugin: &str, form: Output) -> Result<()> {
+    let path = PathBuf::from(plugin);
+    let artifact = if path.is_file() { read_component(&path)? } else { fetch(plugin).await?.1 };
+    let manifest = artifact.manifest();
+    if form == Output::Json {
+        let manifest: Value =
+            serde_json::from_str(&manifest.to_json()?).context("the manifest is no JSON")?;
+        output::json(&json!({
+            "digest": artifact.digest().to_string(), "size": artifact.component().len(), "manifest": manifest,
+        }))?;
+        return Ok(());
+    }
+    let listed = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
+    let kinds = |kinds: &[purlin_registry::KindRef]| -> Vec<String> {
+        kinds.iter().map(|kind| format!("{} {}", kind.api_version, kind.kind)).collect()
+    };
+    let owned: Vec<_> = manifest.owns.iter().map(purlin_registry::OwnedKind::kind_ref).collect();
+    let rows = [
+        ("Name", manifest.name.clone()),
+        ("Version", manifest.version.to_string()),
+        ("Description", manifest.description.clone()),
+        ("Digest", artifact.digest().to_string()),
+        ("Size", format!("{} bytes", artifact.component().len())),
+        ("Contract", format!("purlin:plugin {}", manifest.wit)),
+        ("Stages", listed(manifest.stages.iter().map(ToString::to_string).collect())),
+        ("Algorithms", listed(manifest.algorithms.clone())),
+        ("Owns", listed(kinds(&owned))),
+        ("Emits", listed(kinds(&manifest.children))),
+        ("Reads", listed(kinds(&manifest.related))),
+    ];
+    for (name, value) in rows {
+        output::line(format!("{:<13} {value}", format!("{name}:")))?;
+    }
+    let wants = manifest
+        .capabilities
+        .iter()
+        .map(|request| format!("{} ({})", request.name, request.reason))
+        .collect();
+    output::line(format!("{:<13} {}", "Asks for:", listed(wants)))?;
+    Ok(())
+}
+
+async fn list(cluster: &ClusterArgs, form: Output) -> Result<()> {
+    let api: Api<Plugin> = Api::all(connect(cluster).await?);
+    let plugins = api.list(&ListParams::default()).await.context("cannot list the plugins")?;
+    if form == Output::Json {
+        output::json(&plugins.items)?;
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = plugins
+        .iter()
+        .map(|plugin| {
+            let status = plugin.status.clone().unwrap_or_default();
+            let ready = match Readiness::of(plugin) {
+                Readiness::Ready => "Ready".to_owned(),
+                Readiness::Pending => "Pending".to_owned(),
+                Readiness::Failed { reason, .. } => reason,
+            };
+            vec![
+                plugin.name_any(),
+                status.version.unwrap_or_default(),
+                ready,
+                status.stages.join(","),
+                plugin.spec.image.clone(),
+                status.digest.unwrap_or_default(),
+            ]
+        })
+        .collect();
+    output::table(&["NAME", "VERSION", "STATE", "STAGES", "IMAGE", "DIGEST"], &rows)?;
+    Ok(())
+}
+
+async fn install(
+    reference: &str,
+    name: Option<&str>,
+    grants: &[String],
+    wait: Duration,
+    cluster: &ClusterArgs,
+    form: Output,
+) -> Result<()> {
+    let (reference, artifact) = fetch(reference).await?;
+    let manifest = artifact.manifest();
+    let missing: Vec<String> = manifest
+        .capabilities
+        .iter()
+        .filter(|request| !grants.contains(&request.name.to_string()))
+        .map(|request| format!("--grant '{}' ({})", request.name, request.reason))
+        .collect();
+    if !missing.is_empty() {
+        bail!("{} asks for what was not granted; add {}", manifest.name, missing.join(" and "));
+    }
+    let name = name.unwrap_or(&manifest.name);
+    let api: Api<Plugin> = Api::all(connect(cluster).await?);
+    let object = json!({
+        "apiVersion": "purlin.dev/v1alpha1",
+        "kind": "Plugin",
+        "metadata": {"name": name},
+        "spec": {"image": reference.to_string(), "digest": artifact.digest().to_string(), "grants": grants},
+    });
+    let applied = api
+        .patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(object))
+        .await
+        .with_context(|| format!("cannot install the plugin {name}"))?;
+    let state = if wait.is_zero() { Readiness::Pending } else { settled(api, name, applied, wait).await? };
+    match form {
+        Output::Json => output::json(&json!({
+            "name": name, "reference": reference.to_string(), "digest": artifact.digest().to_string(),
+            "ready": state == Readiness::Ready,
+        }))?,
+        Output::Text => output::line(format!("plugin {name} installed at {}", artifact.digest()))?,
+    }
+    match state {
+        Readiness::Failed { reason, message } => bail!("the plugin {name} is not ready, {reason}: {message}"),
+        Readiness::Ready | Readiness::Pending => Ok(()),
+    }
+}
+
+/// Waits until the object says whether it is ready in the generation that was applied.
+async fn settled(api: Api<Plugin>, name: &str, applied: Plugin, wait: Duration) -> Result<Readiness> {
+    let generation = applied.metadata.generation;
+    let condition = (move |plugin: Option<&Plugin>| {
+        plugin.is_some_and(|plugin| {
+            plugin.metadata.generation >= generation && Readiness::of(plugin) != Readiness::Pending
+        })
+    })
+    .and(|_: Option<&Plugin>| true);
+    let found = tokio::time::timeout(wait, await_condition(api, name, condition))
+        .await
+        .with_context(|| {
+            format!(
+                "the plugin {name} was not ready in {} s; see `kubectl describe plugin {name}`",
+                wait.as_secs()
+            )
+        })?
+        .with_context(|| format!("cannot watch the plugin {name}"))?;
+    Ok(found.map_or(Readiness::Pending, |plugin| Readiness::of(&plugin)))
+}
+
+fn registry() -> purlin_registry::Client {
+    purlin_registry::Client::new(ClientConfig::default())
+}
+
+async fn fetch(reference: &str) -> Result<(Reference, Artifact)> {
+    let reference: Reference = reference.parse()?;
+    let client = registry();
+    let resolved = client.resolve(&reference).await?;
+    let artifact = client.pull(&resolved).await?;
+    Ok((reference, artifact))
+}
+
+fn read_component(file: &Path) -> Result<Artifact> {
+    let component =
+        std::fs::read(file).with_context(|| format!("cannot read the component {}", file.display()))?;
+    Artifact::from_component(Bytes::from(component))
+        .with_context(|| format!("{} is no plugin", file.display()))
+}
+
+async fn connect(cluster: &ClusterArgs) -> Result<Client> {
+    let environment = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
+    let local = default_data_dir().join("kubeconfig");
+    let file = match (&cluster.kubeconfig, environment) {
+        (Some(file), _) => Some(file.clone()),
+        (None, Some(_)) => None,
+        (None, None) => Some(local).filter(|file| file.exists()),
+    };
+    let config = match file {
+        Some(file) => {
+            let read =
+                Kubeconfig::read_from(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?
+        }
+        None => kube::Config::infer().await.context("no cluster: start `purlin up`, or give --kubeconfig")?,
+    };
+    Ok(Client::try_from(config)?)
+}

@@ -1,0 +1,247 @@
+//! `purlin up`: the whole platform in this process. Takes the data directory and the ports, starts each part, installs
+//! the first-party plugins, says when it is ready, and stops everything in order.
+
+mod adapters;
+mod bundle;
+pub(crate) mod data_dir;
+mod install;
+mod ports;
+mod reporter;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use prometheus_client::registry::Registry as MetricsRegistry;
+use purlin_apiserver::{ApiServer, Identity};
+use purlin_kernel::{Kernel, SandboxedSource, measure};
+use purlin_node::{ImageMap, Node, OnShutdown};
+use purlin_registry::Loopback;
+use purlin_sandbox::Sandbox;
+use purlin_telemetry::{AuditLog, Exposition, Readiness};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::UpArgs;
+use adapters::{AuditFile, NodeLogs, RegistryImages};
+use data_dir::DataDir;
+pub(crate) use ports::Ports;
+use reporter::Reporter;
+
+/// How long the first-party plugins may take to be compiled and ready, on a slow machine and for the first time.
+const PLUGINS_PATIENCE: Duration = Duration::from_secs(180);
+
+/// How long parts may take to stop before the process ends without them.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The embedded node's name.
+const NODE_NAME: &str = "purlin";
+
+/// Objects of one kind that the kernel works on at the same time.
+const KERNEL_WORKERS: usize = 8;
+
+/// The parts that run until the end, each with its name.
+type Parts = JoinSet<(&'static str, Result<()>)>;
+
+/// Runs until a signal or until a part ends by itself, which is a failure.
+pub(crate) async fn run(args: &UpArgs) -> Result<()> {
+    let started = Instant::now();
+    let reporter = Reporter::new();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+
+    let data = DataDir::open(&args.data_dir)?;
+    let ports = Ports::from_first(args.port);
+    let listeners = ports.listen(args.bind).await?;
+    let image_map = args.image_map.as_deref().map(ImageMap::read).transpose()?;
+    reporter.step("data", &data.path().display().to_string());
+
+    let stop = CancellationToken::new();
+    let readiness = Readiness::default();
+    readiness.wait_for("plugins");
+    let mut metrics = MetricsRegistry::default();
+    let mut parts = Parts::new();
+
+    let audit = AuditLog::open(data.join("audit.log"))?;
+    let api = ApiServer::open(purlin_apiserver::Config {
+        data_dir: data.path().to_owned(),
+        audit: Some(Arc::new(AuditFile::new(audit))),
+        authorizer: None,
+    })
+    .await
+    .context("cannot open the Kubernetes API")?;
+    api.register_metrics(&mut metrics);
+    let api_address = SocketAddr::new(args.bind, ports.api);
+    let kubeconfig = data.write_private("kubeconfig", &api.kubeconfig(api_address))?;
+    spawn_api(&mut parts, &api, listeners.api, &stop);
+    reporter.step("api", &format!("https://{api_address}"));
+
+    let registry_host = format!("localhost:{}", ports.registry);
+    let registry = Loopback::open(&data.join("registry")).context("cannot open the plugin registry")?;
+    let first_party = bundle::seed(&registry, &registry_host).context("cannot seed the plugin registry")?;
+    spawn_http(&mut parts, "plugin registry", listeners.registry, registry.router(), &stop);
+
+    let client = api.client(Identity::admin());
+    let oci = purlin_registry::Client::new(purlin_registry::ClientConfig::default());
+    let node = Arc::new(
+        Node::new(purlin_node::Config {
+            client: client.clone(),
+            name: NODE_NAME.to_owned(),
+            data_dir: data.join("node"),
+            image_map,
+            shim: shim_command()?,
+            images: Arc::new(RegistryImages::new(oci.clone())),
+            on_shutdown: OnShutdown::Leave,
+            metrics: purlin_node::Metrics::register(&mut metrics),
+        })
+        .context("cannot start the node")?,
+    );
+    api.set_pod_backend(Arc::new(NodeLogs::new(node.clone())));
+    spawn_node(&mut parts, &node, &client, &stop);
+
+    let sandbox = Sandbox::new(
+        purlin_sandbox::Config { cache_dir: Some(data.join("code-cache")), ..Default::default() },
+        purlin_sandbox::Metrics::new(&mut metrics),
+    )
+    .context("cannot start the sandbox")?;
+    let kernel = Kernel::new(
+        purlin_kernel::Config {
+            client: client.clone(),
+            plugins: Arc::new(SandboxedSource::new(oci, sandbox.clone())),
+            push_url: Some(format!("http://{}", SocketAddr::new(args.bind, ports.metrics))),
+            push_key: None,
+            workers: KERNEL_WORKERS,
+        },
+        &mut metrics,
+    );
+    let stages = kernel.stages();
+    sandbox.set_resolver(Arc::downgrade(&stages));
+    let push = measure::push::push_router(client.clone(), kernel.push_key().await?);
+    let mut kernel_ready = kernel.readiness();
+    let exposed = Exposition::new(metrics, readiness.clone()).router().merge(push);
+    spawn_http(&mut parts, "health and metrics", listeners.metrics, exposed, &stop);
+    let token = stop.clone();
+    parts.spawn(async move { ("kernel", kernel.run(token).await.map_err(Into::into)) });
+
+    let install = async {
+        // The other answer is that the kernel ended, which the parts report.
+        if !kernel_ready.ready().await || args.no_plugins {
+            return Ok(());
+        }
+        let installed = install::install(&client, first_party).await?;
+        install::wait_ready(&client, &installed, PLUGINS_PATIENCE, |name, state| reporter.plugin(name, state))
+            .await
+    };
+    let outcome = tokio::select! {
+        installed = install => installed,
+        ended = parts.join_next() => Err(ended_early(ended)),
+        () = interrupted(&mut interrupt, &mut terminate) => {
+            return shut_down(parts, &stop, &reporter).await;
+        }
+    };
+    if let Err(error) = outcome {
+        shut_down(parts, &stop, &reporter).await?;
+        return Err(error);
+    }
+
+    readiness.done("plugins");
+    reporter.ready(started.elapsed(), &kubeconfig, ports, args.bind);
+    let outcome = tokio::select! {
+        ended = parts.join_next() => Err(ended_early(ended)),
+        () = interrupted(&mut interrupt, &mut terminate) => Ok(()),
+    };
+    shut_down(parts, &stop, &reporter).await?;
+    outcome
+}
+
+/// This binary again, under its hidden subcommand.
+fn shim_command() -> Result<Vec<std::ffi::OsString>> {
+    let program = std::env::current_exe()
+        .context("cannot find this program's own file, which supervises containers")?;
+    Ok(vec![program.into_os_string(), "shim".into()])
+}
+
+fn spawn_api(
+    parts: &mut Parts,
+    api: &ApiServer,
+    listener: tokio::net::TcpListener,
+    stop: &CancellationToken,
+) {
+    let (api, stop) = (api.clone(), stop.clone());
+    parts.spawn(async move { ("Kubernetes API", api.serve(listener, stop).await.map_err(Into::into)) });
+}
+
+fn spawn_node(parts: &mut Parts, node: &Arc<Node>, client: &kube::Client, stop: &CancellationToken) {
+    let (running, token) = (node.clone(), stop.clone());
+    parts.spawn(async move { ("node", running.run(token).await.map_err(Into::into)) });
+    let (scheduling, token) = (client.clone(), stop.clone());
+    parts.spawn(async move {
+        purlin_node::scheduler::run(scheduling, NODE_NAME.to_owned(), token).await;
+        ("scheduler", Ok(()))
+    });
+    let (jobs, token) = (client.clone(), stop.clone());
+    parts.spawn(async move {
+        purlin_node::job::run(jobs, token).await;
+        ("Job controller", Ok(()))
+    });
+}
+
+fn spawn_http(
+    parts: &mut Parts,
+    name: &'static str,
+    listener: tokio::net::TcpListener,
+    router: axum::Router,
+    stop: &CancellationToken,
+) {
+    let stop = stop.clone();
+    parts.spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        (name, served.map_err(Into::into))
+    });
+}
+
+async fn interrupted(
+    interrupt: &mut tokio::signal::unix::Signal,
+    terminate: &mut tokio::signal::unix::Signal,
+) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn ended_early(ended: Option<Result<(&'static str, Result<()>), tokio::task::JoinError>>) -> anyhow::Error {
+    match ended {
+        Some(Ok((name, Err(error)))) => error.context(format!("the {name} ended")),
+        Some(Ok((name, Ok(())))) => anyhow::anyhow!("the {name} ended by itself"),
+        Some(Err(error)) => anyhow::Error::from(error).context("a part of purlin failed"),
+        None => anyhow::anyhow!("no part of purlin is running"),
+    }
+}
+
+async fn shut_down(mut parts: Parts, stop: &CancellationToken, reporter: &Reporter) -> Result<()> {
+    reporter.stopping();
+    stop.cancel();
+    let drained = tokio::time::timeout(STOP_PATIENCE, async {
+        let mut failed = Vec::new();
+        while let Some(ended) = parts.join_next().await {
+            match ended {
+                Ok((name, Err(error))) => failed.push(format!("{name}: {error:#}")),
+                Ok((_, Ok(()))) => {}
+                Err(error) => failed.push(error.to_string()),
+            }
+        }
+        failed
+    })
+    .await;
+    match drained {
+        Ok(failed) if failed.is_empty() => Ok(()),
+        Ok(failed) => bail!("while stopping: {}", failed.join("; ")),
+        Err(_) => {
+            tracing::warn!("some parts did not stop in {} s and were ended", STOP_PATIENCE.as_secs());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The first-party plugins, carried inside the binary as the OCI image layout of `plugins/dist`.
+
+use anyhow::{Context as _, Result};
+use include_dir::{Dir, include_dir};
+use purlin_registry::{Loopback, layout};
+
+use super::install::FirstParty;
+
+static DIST: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../plugins/dist");
+
+/// Puts what the binary carries into the registry and says what to install from it.
+pub(crate) fn seed(registry: &Loopback, registry_host: &str) -> Result<Vec<FirstParty>> {
+    registry.seed_embedded(&DIST)?;
+    let artifacts =
+        layout::read_embedded(&DIST).context("the plugins in this binary are damaged; build it again")?;
+    Ok(artifacts
+        .into_iter()
+        .map(|(repository_and_tag, artifact)| FirstParty {
+            name: artifact.manifest().name.clone(),
+            image: format!("{registry_host}/{repository_and_tag}"),
+            digest: artifact.digest().to_string(),
+            grants: artifact.manifest().capabilities.iter().map(|request| request.name.to_string()).collect(),
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binary_carries_a_dialect_and_a_tuner() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Loopback::open(dir.path()).unwrap();
+        let carried = seed(&registry, "localhost:1").unwrap();
+        assert!(carried.iter().any(|plugin| plugin.name.starts_with("dialect-")), "{carried:?}");
+        assert!(carried.iter().any(|plugin| plugin.name.starts_with("tuner-")), "{carried:?}");
+        assert!(carried.iter().all(|plugin| plugin.image.starts_with("localhost:1/purlin/")), "{carried:?}");
+    }
+}

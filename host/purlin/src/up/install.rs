@@ -1,0 +1,98 @@
+//! The plugins that come with Purlin: seeded into the loopback registry and installed as `Plugin` objects, each locked
+//! to the digest that this binary carries.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use futures::TryStreamExt as _;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client};
+use serde_json::json;
+
+use purlin_kernel::api::Plugin;
+
+use crate::plugin::Readiness;
+
+/// The field manager under which `purlin up` installs.
+const MANAGER: &str = "purlin-up";
+
+/// One plugin to install.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FirstParty {
+    pub(crate) name: String,
+    pub(crate) image: String,
+    pub(crate) digest: String,
+    pub(crate) grants: Vec<String>,
+}
+
+/// Applies the `Plugin` objects and gives back those that are now as this binary carries them. One whose image a person
+/// has changed is left as it is.
+pub(crate) async fn install(client: &Client, plugins: Vec<FirstParty>) -> Result<Vec<FirstParty>> {
+    let api: Api<Plugin> = Api::all(client.clone());
+    let mut installed = Vec::new();
+    for plugin in plugins {
+        let object = json!({
+            "apiVersion": "purlin.dev/v1alpha1",
+            "kind": "Plugin",
+            "metadata": {"name": plugin.name},
+            "spec": {"image": plugin.image, "digest": plugin.digest, "grants": plugin.grants},
+        });
+        match api.patch(&plugin.name, &PatchParams::apply(MANAGER), &Patch::Apply(object)).await {
+            Ok(_) => installed.push(plugin),
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                tracing::warn!(plugin = plugin.name, "left as it is: its spec was changed by somebody else");
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot install the plugin {}", plugin.name));
+            }
+        }
+    }
+    Ok(installed)
+}
+
+/// Waits until each of the plugins is ready or has failed, telling `progress` of each as it happens.
+pub(crate) async fn wait_ready(
+    client: &Client,
+    plugins: &[FirstParty],
+    patience: Duration,
+    mut progress: impl FnMut(&str, &Readiness),
+) -> Result<()> {
+    let started = Instant::now();
+    let mut waiting: BTreeMap<&str, &str> =
+        plugins.iter().map(|plugin| (plugin.name.as_str(), plugin.digest.as_str())).collect();
+    let api: Api<Plugin> = Api::all(client.clone());
+    let objects = watcher(api, watcher::Config::default()).default_backoff().applied_objects();
+    let mut objects = std::pin::pin!(objects);
+    while !waiting.is_empty() {
+        let left = patience.saturating_sub(started.elapsed());
+        let plugin = match tokio::time::timeout(left, objects.try_next()).await {
+            Ok(Ok(Some(plugin))) => plugin,
+            Ok(Ok(None)) => bail!("the watch of plugins ended"),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "watching plugins");
+                continue;
+            }
+            Err(_) => bail!(
+                "the plugins {} were not ready in {} s; see `kubectl describe plugins`",
+                waiting.keys().copied().collect::<Vec<_>>().join(", "),
+                patience.as_secs()
+            ),
+        };
+        let Some(name) = plugin.metadata.name.as_deref() else { continue };
+        let Some(digest) = waiting.get(name) else { continue };
+        let readiness = Readiness::of(&plugin);
+        let current = plugin.status.as_ref().and_then(|status| status.digest.as_deref()) == Some(*digest);
+        let done = match &readiness {
+            Readiness::Ready => current,
+            Readiness::Failed { .. } => true,
+            Readiness::Pending => false,
+        };
+        if done {
+            progress(name, &readiness);
+            waiting.remove(name);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! Runs one call: admission, a fresh instance under limits, and a verdict on how it ended. Called by [`Plugin`]'s methods
+//! and, for calls between plugins, by the version modules. Whatever the plugin's code does ends here as a [`CallError`].
+//!
+//! [`Plugin`]: crate::Plugin
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use purlin_registry::Stage;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::component::Instance;
+use wasmtime::{PoolConcurrencyLimitError, ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace};
+
+use crate::engine::{SLICE, TABLE_ELEMENTS};
+use crate::error::CallError;
+use crate::plugin::{Core, Subject};
+use crate::v0_1::{Exports, Fault};
+
+/// Calls of one plugin that may wait for a place, for each that may run.
+const WAITING: usize = 16;
+
+/// One function of the contract with its arguments.
+pub(crate) trait Invocation: Send + 'static {
+    /// What it answers.
+    type Answer: Send + 'static;
+    /// The stage that it belongs to.
+    const STAGE: Stage;
+    /// Its name in the contract.
+    fn function(&self) -> &'static str;
+    /// Calls it in an instance.
+    fn invoke(
+        self,
+        store: &mut Store<CallState>,
+        instance: &Instance,
+        exports: &Exports,
+    ) -> impl Future<Output = wasmtime::Result<Result<Self::Answer, Fault>>> + Send;
+}
+
+/// Where a call comes from.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    /// Whom it is about.
+    pub(crate) subject: Subject,
+    /// How many calls between plugins lie above it.
+    pub(crate) depth: u32,
+    /// When the call above it must have ended.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Origin {
+    pub(crate) fn outermost(subject: &Subject) -> Origin {
+        Origin { subject: subject.clone(), depth: 0, deadline: None }
+    }
+}
+
+/// What the store of a call holds.
+pub(crate) struct CallState {
+    pub(crate) plugin: Arc<Core>,
+    pub(crate) origin: Origin,
+    pub(crate) deadline: Instant,
+    meter: Meter,
+}
+
+/// Counts the memory of an instance.
+struct Meter {
+    limit: usize,
+    used: usize,
+    refused: bool,
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let used = self.used.saturating_sub(current).saturating_add(desired);
+        if used > self.limit {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.used = used;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS)
+    }
+}
+
+/// Ends a call whose time is up.
+#[derive(Debug, thiserror::Error)]
+#[error("the deadline has passed")]
+struct DeadlinePassed;
+
+/// Who may run now, and how many may wait.
+pub(crate) struct Gate {
+    places: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    size: usize,
+}
+
+impl Gate {
+    pub(crate) fn new(size: usize) -> Gate {
+        let size = size.clamp(1, Semaphore::MAX_PERMITS / WAITING);
+        Gate {
+            places: Arc::new(Semaphore::new(size)),
+            waiting: Arc::new(Semaphore::new(size * WAITING)),
+            size,
+        }
+    }
+
+    async fn enter(&self, until: Instant) -> Result<OwnedSemaphorePermit, CallError> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        let busy = || CallError::Busy(self.size);
+        let _waiting = self.waiting.try_acquire().map_err(|_| busy())?;
+        let place = Arc::clone(&self.places).acquire_owned();
+        match tokio::time::timeout_at(until.into(), place).await {
+            Ok(Ok(place)) => Ok(place),
+            // The semaphore is never closed, so the only other way out is that time ran out.
+            Ok(Err(_)) | Err(_) => Err(busy()),
+        }
+    }
+}
+
+/// Runs a call and measures it.
+pub(crate) async fn run<I: Invocation>(
+    plugin: &Arc<Core>,
+    origin: Origin,
+    invocation: I,
+) -> Result<I::Answer, CallError> {
+    let function = invocation.function();
+    let started = Instant::now();
+    let answer = admit(plugin, origin, invocation).await;
+    let outcome = answer.as_ref().map_or_else(CallError::reason, |_| "Answered");
+    plugin.host.metrics.call(&plugin.name, I::STAGE.as_str(), function, outcome, started.elapsed());
+    if let Err(
+        CallError::Trap { .. }
+        | CallError::DeadlineExceeded(_)
+        | CallError::MemoryExceeded { .. }
+        | CallError::OutputTooLarge { .. },
+    ) = &answer
+    {
+        plugin.host.metrics.trap(&plugin.name, outcome);
+    }
+    answer
+}
+
+async fn admit<I: Invocation>(
+    plugin: &Arc<Core>,
+    origin: Origin,
+    invocation: I,
+) -> Result<I::Answer, CallError> {
+    if !plugin.manifest.serves(I::STAGE) {
+        return Err(CallError::NoSuchStage(I::STAGE));
+    }
+    let limit = plugin.limits.deadline;
+    let latest = |from: Instant| {
+        let own = from + limit;
+        origin.deadline.map_or(own, |outer| outer.min(own))
+    };
+    let until = latest(Instant::now());
+    let place = plugin.gate.enter(until).await?;
+    // Calls between plugins have places of their own: were they to share, all could be held by calls that wait for one.
+    let gate = if origin.depth == 0 { &plugin.host.outer } else { &plugin.host.nested };
+    let slot = gate.enter(until).await?;
+    let deadline = latest(Instant::now());
+    let core = Arc::clone(plugin);
+    let call = async move {
+        let _held = (place, slot, core.host.ticker.running(), InFlight::new(&core));
+        in_instance(&core, origin, deadline, invocation).await
+    };
+    plugin.host.crew.run(call).await?
+}
+
+async fn in_instance<I: Invocation>(
+    plugin: &Arc<Core>,
+    origin: Origin,
+    deadline: Instant,
+    invocation: I,
+) -> Result<I::Answer, CallError> {
+    let function = invocation.function();
+    let mut store = store(plugin, origin, deadline);
+    let answer = match plugin.pre.instantiate_async(&mut store).await {
+        Ok(instance) => invocation.invoke(&mut store, &instance, &plugin.exports).await,
+        Err(error) => Err(error),
+    };
+    let meter = &store.data().meter;
+    plugin.memory.inner().fetch_max(meter.used as u64, Ordering::Relaxed);
+    match answer {
+        Ok(answer) => answer.map_err(CallError::Fault),
+        Err(error) => Err(verdict(plugin, meter.refused, function, &error)),
+    }
+}
+
+/// Instantiates once, to find at load time what would fail every call.
+pub(crate) async fn probe(plugin: &Arc<Core>) -> Result<(), CallError> {
+    let core = Arc::clone(plugin);
+    let probe = async move {
+        let _running = core.host.ticker.running();
+        let origin = Origin::outermost(&Subject::none());
+        let mut store = store(&core, origin, Instant::now() + core.limits.deadline);
+        let loaded = match core.pre.instantiate_async(&mut store).await {
+            Ok(instance) => core.exports.check(&mut store, &instance),
+            Err(error) => Err(error),
+        };
+        loaded.map_err(|error| verdict(&core, store.data().meter.refused, "start", &error))
+    };
+    let place = plugin.host.outer.enter(Instant::now() + plugin.limits.deadline).await?;
+    let probed = plugin.host.crew.run(probe).await?;
+    drop(place);
+    probed
+}
+
+fn store(plugin: &Arc<Core>, origin: Origin, deadline: Instant) -> Store<CallState> {
+    let meter = Meter { limit: plugin.limits.memory, used: 0, refused: false };
+    let state = CallState { plugin: Arc::clone(plugin), origin, deadline, meter };
+    let mut store = Store::new(plugin.pre.engine(), state);
+    store.limiter(|state| &mut state.meter);
+    store.set_hostcall_fuel(plugin.limits.output);
+    store.set_epoch_deadline(SLICE);
+    store.epoch_deadline_callback(|context| {
+        if Instant::now() >= context.data().deadline {
+            return Err(wasmtime::Error::new(DeadlinePassed));
+        }
+        Ok(UpdateDeadline::Yield(SLICE))
+    });
+    store
+}
+
+/// Says how a call ended that gave no answer.
+fn verdict(
+    plugin: &Core,
+    memory_refused: bool,
+    function: &'static str,
+    error: &wasmtime::Error,
+) -> CallError {
+    if error.is::<DeadlinePassed>() {
+        return CallError::DeadlineExceeded(plugin.limits.deadline);
+    }
+    // A program whose allocation is refused traps in its own way (an `unreachable`, mostly); this is why.
+    if memory_refused {
+        return CallError::MemoryExceeded { limit: plugin.limits.memory };
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return CallError::Host("all instances are in use".to_owned());
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        let text = trap.to_string();
+        let reason = text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned();
+        return CallError::Trap { function, reason, frames: frames(error) };
+    }
+    let reason = error.root_cause().to_string();
+    // The engine keeps this error's type to itself, so its text is all there is to know it by; a test holds it fast.
+    if reason.contains("fuel allocated for hostcalls has been exhausted") {
+        return CallError::OutputTooLarge { limit: plugin.limits.output };
+    }
+    CallError::Malformed(reason)
+}
+
+fn frames(error: &wasmtime::Error) -> Vec<String> {
+    let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
+    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        Some(name) => name.to_owned(),
+        None => format!("function {}", frame.func_index()),
+    };
+    frames.iter().map(name).collect()
+}
+
+/// Counts a running call, however it ends.
+struct InFlight(prometheus_client::metrics::gauge::Gauge);
+
+impl InFlight {
+    fn new(plugin: &Core) -> InFlight {
+        plugin.in_flight.inc();
+        InFlight(plugin.in_flight.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

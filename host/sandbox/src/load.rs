@@ -1,0 +1,208 @@
+//! The sandbox itself, and how a component becomes a [`Plugin`]. Every check that can be made before a call is made
+//! here, in an order in which the first that fails names the thing that a person can change: digest, size, manifest,
+//! contract version, grants, code, types.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use bytes::Bytes;
+use purlin_registry::component::{self, Interfaces};
+use purlin_registry::{Capability, Manifest, ManifestError, mismatches};
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
+
+use crate::cache::{CodeCache, Found};
+use crate::call::{self, Gate};
+use crate::capability::{LogAllowance, Resolver, StageResolver};
+use crate::config::{Config, Limits};
+use crate::crew::Crew;
+use crate::engine::{self, Ticker};
+use crate::error::{LoadError, SandboxError};
+use crate::metrics::Metrics;
+use crate::plugin::{Core, Plugin};
+use crate::v0_1;
+
+/// What to load, and with what rights.
+#[derive(Clone, Debug)]
+pub struct LoadRequest {
+    /// The packed component.
+    pub component: Bytes,
+    /// Its digest, `sha256:...`; checked against the bytes.
+    pub digest: String,
+    /// Its manifest; `None` reads it from the component.
+    pub manifest: Option<Manifest>,
+    /// What was granted. `log` is granted to all and not listed.
+    pub grants: Vec<Capability>,
+    /// What each call may use.
+    pub limits: Limits,
+    /// `Plugin.spec.config`, passed to every call; `{}` where there is none.
+    pub config: serde_json::Value,
+}
+
+/// The engine and everything that plugins share. Clones are the same sandbox.
+#[derive(Clone)]
+pub struct Sandbox {
+    host: Arc<Host>,
+}
+
+/// What all plugins of a sandbox share.
+pub(crate) struct Host {
+    pub(crate) engine: Engine,
+    pub(crate) ticker: Ticker,
+    pub(crate) crew: Crew,
+    pub(crate) metrics: Metrics,
+    pub(crate) resolver: Resolver,
+    /// Places for calls by the kernel.
+    pub(crate) outer: Gate,
+    /// Places for calls between plugins.
+    pub(crate) nested: Gate,
+    cache: CodeCache,
+    config: Config,
+}
+
+impl Sandbox {
+    /// Starts the engine, its ticker and the crew.
+    pub fn new(config: Config, metrics: Metrics) -> Result<Sandbox, SandboxError> {
+        let engine = engine::start(&config)?;
+        let host = Host {
+            ticker: Ticker::start(&engine)?,
+            crew: Crew::start(config.crew)?,
+            metrics,
+            resolver: Resolver::default(),
+            outer: Gate::new(config.max_instances as usize),
+            nested: Gate::new(config.max_instances as usize),
+            cache: CodeCache::open(config.cache_dir.as_deref(), &engine),
+            engine,
+            config,
+        };
+        Ok(Sandbox { host: Arc::new(host) })
+    }
+
+    /// Says who serves `call(tuner)`. Until then, and once the resolver is gone, such calls answer with a fault.
+    pub fn set_resolver(&self, resolver: Weak<dyn StageResolver>) {
+        self.host.resolver.set(resolver);
+    }
+
+    /// Checks, compiles (or takes from the cache) and links a component.
+    ///
+    /// Compilation takes from some milliseconds to seconds and runs on a thread for blocking work. A grant that the
+    /// plugin does not use has no effect.
+    pub async fn load(&self, request: LoadRequest) -> Result<Arc<Plugin>, LoadError> {
+        self.check_limits(&request)?;
+        let host = Arc::clone(&self.host);
+        let prepared = tokio::task::spawn_blocking(move || prepare(&host, request)).await;
+        let core = Arc::new(prepared.map_err(|_| LoadError::Interrupted)??);
+        call::probe(&core).await.map_err(|error| LoadError::Contract(error.to_string()))?;
+        Ok(Arc::new(Plugin::new(core)))
+    }
+
+    fn check_limits(&self, request: &LoadRequest) -> Result<(), LoadError> {
+        let config = &self.host.config;
+        if request.component.len() > config.max_component {
+            return Err(LoadError::TooLarge { size: request.component.len(), limit: config.max_component });
+        }
+        if request.limits.memory > config.max_memory {
+            let (asked, allowed) = (request.limits.memory, config.max_memory);
+            return Err(LoadError::Limit { name: "memory", asked, allowed });
+        }
+        Ok(())
+    }
+}
+
+fn prepare(host: &Arc<Host>, request: LoadRequest) -> Result<Core, LoadError> {
+    let found = format!("sha256:{}", hex::encode(Sha256::digest(&request.component)));
+    if found != request.digest {
+        return Err(LoadError::DigestMismatch { expected: request.digest, found });
+    }
+    let manifest = match request.manifest {
+        Some(manifest) => manifest,
+        None => Manifest::from_component(&request.component)?,
+    };
+    let interfaces = component::interfaces(&request.component).map_err(ManifestError::from)?;
+    check_interfaces(&interfaces, &manifest, &request.grants)?;
+    let component = compile(host, &request.component, &request.digest)?;
+
+    let contract = |error: wasmtime::Error| LoadError::Contract(format!("{error:#}"));
+    let mut linker = Linker::new(&host.engine);
+    v0_1::link(&mut linker, &request.grants).map_err(contract)?;
+    let pre = linker.instantiate_pre(&component).map_err(contract)?;
+    let exports = v0_1::Exports::find(&pre, &manifest).map_err(contract)?;
+
+    let name = Arc::new(manifest.name.clone());
+    Ok(Core {
+        pre,
+        exports,
+        gate: Gate::new(request.limits.concurrency),
+        log: LogAllowance::new(host.metrics.log_dropped(&name)),
+        in_flight: host.metrics.in_flight(&name),
+        memory: host.metrics.memory(&name),
+        name,
+        digest: request.digest,
+        manifest,
+        limits: request.limits,
+        config: if request.config.is_null() { "{}".to_owned() } else { request.config.to_string() },
+        host: Arc::clone(host),
+    })
+}
+
+/// Whether all that the component imports is there for it, and what it exports is what its manifest says.
+fn check_interfaces(
+    interfaces: &Interfaces,
+    manifest: &Manifest,
+    grants: &[Capability],
+) -> Result<(), LoadError> {
+    for import in &interfaces.imports {
+        let Some(interface) = own_interface(import, manifest)? else {
+            return Err(LoadError::UnknownImport { import: import.clone() });
+        };
+        if interface == v0_1::LOG || v0_1::TYPES.contains(&interface) {
+            continue;
+        }
+        let Some(capability) = Capability::of_interface(interface) else {
+            return Err(LoadError::UnknownImport { import: import.clone() });
+        };
+        if !grants.contains(&capability) {
+            let asked = manifest.capabilities.iter().find(|request| request.name == capability);
+            let reason =
+                asked.map_or_else(|| "the manifest does not say".to_owned(), |asked| asked.reason.clone());
+            return Err(LoadError::NotGranted { capability, reason });
+        }
+    }
+    for export in &interfaces.exports {
+        own_interface(export, manifest)?;
+    }
+    let wrong = mismatches(interfaces, manifest);
+    if !wrong.is_empty() {
+        return Err(ManifestError::Invalid(wrong).into());
+    }
+    Ok(())
+}
+
+/// The interface of the contract behind a full name; `None` where the name is not of the contract's package.
+fn own_interface<'a>(name: &'a str, manifest: &Manifest) -> Result<Option<&'a str>, LoadError> {
+    let Some(own) = name.strip_prefix("purlin:plugin/") else { return Ok(None) };
+    let (interface, version) = own.split_once('@').unwrap_or((own, ""));
+    let wit = manifest.wit.to_string();
+    if version != wit || wit != v0_1::VERSION {
+        return Err(LoadError::WrongVersion { interface: name.to_owned(), wit });
+    }
+    Ok(Some(interface))
+}
+
+fn compile(host: &Host, bytes: &[u8], digest: &str) -> Result<Component, LoadError> {
+    match host.cache.find(&host.engine, digest) {
+        Found::Hit(component) => {
+            host.metrics.cache("hit");
+            return Ok(component);
+        }
+        Found::Miss => host.metrics.cache("miss"),
+        Found::Corrupt => host.metrics.cache("corrupt"),
+    }
+    let started = Instant::now();
+    let component =
+        Component::new(&host.engine, bytes).map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+    host.metrics.compiled(started.elapsed());
+    host.cache.keep(digest, &component);
+    Ok(component)
+}

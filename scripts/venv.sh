@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Makes a Python virtual environment for a requirements file, once, and prints its path. The environment lives in
+# $PURLIN_CACHE/venvs (default ~/.cache/purlin/venvs), named by the interpreter's version and the requirements' hash: a
+# changed requirement makes another one, an unchanged one costs nothing. Usage: venv.sh REQUIREMENTS
+set -euo pipefail
+requirements=$1
+python=${PYTHON:-python3}
+command -v "$python" >/dev/null || { echo "venv: '$python' was not found on the PATH; install Python 3.9 or newer" >&2; exit 1; }
+version=$("$python" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
+hash=$(sha256sum < "$requirements" | cut -c1-16)
+base=${PURLIN_CACHE:-$HOME/.cache/purlin}/venvs
+venv=$base/$version-$hash
+if [ ! -e "$venv/.complete" ]; then
+  mkdir -p "$base"
+  exec 9> "$venv.lock"
+  flock 9  # two test suites started together must not build the same folder
+  if [ ! -e "$venv/.complete" ]; then
+    rm -rf "$venv"
+    echo "venv: installing $requirements" >&2
+    "$python" -m venv "$venv" >&2 || {
+      echo "venv: Python's venv module does not work here (on Debian: apt-get install python3-venv)" >&2; exit 1; }
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements" >&2
+    touch "$venv/.complete"
+  fi
+fi
+echo "$venv"

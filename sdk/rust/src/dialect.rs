@@ -1,0 +1,178 @@
+//! The dialect stage: a trait over parsed JSON, and the glue that exports it.
+
+use serde_json::Value;
+
+use crate::bindings::dialect::exports::purlin::plugin::controller;
+use crate::{Context, Fault};
+
+pub use controller::{Event, Selector, Severity};
+
+/// A plugin that owns kinds and translates their objects. See `interface controller` in the contract.
+pub trait Dialect {
+    /// What `sync` must see beside the parent and its children.
+    ///
+    /// # Errors
+    /// A fault, when no answer is possible.
+    fn related(context: &Context, parent: &Value) -> Result<Vec<Selector>, Fault>;
+
+    /// The desired state, from the observed state.
+    ///
+    /// # Errors
+    /// A fault, when no answer is possible.
+    fn sync(request: &SyncRequest) -> Result<SyncResponse, Fault>;
+
+    /// The same while the parent is being deleted. Unless said otherwise nothing is left to do and every child goes.
+    ///
+    /// # Errors
+    /// A fault, when no answer is possible.
+    fn finalize(request: &SyncRequest) -> Result<SyncResponse, Fault> {
+        let _ = request;
+        Ok(SyncResponse::default())
+    }
+}
+
+/// What was observed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SyncRequest {
+    /// Time, seed and configuration.
+    pub context: Context,
+    /// The object to translate, with its current status.
+    pub parent: Value,
+    /// The objects that it owns, of the manifest's child kinds.
+    pub children: Vec<Value>,
+    /// What `related` asked for.
+    pub related: Vec<Value>,
+}
+
+impl SyncRequest {
+    /// The child of this kind and name, if it was observed.
+    pub fn child(&self, api_version: &str, kind: &str, name: &str) -> Option<&Value> {
+        use crate::Object as _;
+        self.children.iter().find(|child| child.is(api_version, kind) && child.name() == name)
+    }
+}
+
+/// What should be.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SyncResponse {
+    /// Every child that should exist, with the fields that the plugin decides and no others.
+    pub children: Vec<Value>,
+    /// The parent's whole new status; `None` leaves it as it is.
+    pub status: Option<Value>,
+    /// Call again after so many milliseconds even if nothing changes.
+    pub requeue_after_ms: Option<u64>,
+    /// What to tell the user.
+    pub events: Vec<Event>,
+}
+
+#[cfg(any(target_arch = "wasm32", test))]
+impl SyncResponse {
+    fn into_wire(self) -> controller::SyncResponse {
+        controller::SyncResponse {
+            children: self.children.iter().map(Value::to_string).collect(),
+            status: self.status.as_ref().map(Value::to_string),
+            requeue_after_ms: self.requeue_after_ms,
+            events: self.events,
+        }
+    }
+}
+
+/// Calls `decide` with the request parsed, and writes its answer: what each exported function does.
+#[cfg(any(target_arch = "wasm32", test))]
+pub(crate) fn answer(
+    request: controller::SyncRequest,
+    decide: fn(&SyncRequest) -> Result<SyncResponse, Fault>,
+) -> Result<controller::SyncResponse, Fault> {
+    let request = SyncRequest {
+        context: request.context,
+        parent: parse(&request.parent)?,
+        children: request.children.iter().map(|child| parse(child)).collect::<Result<_, _>>()?,
+        related: request.related.iter().map(|object| parse(object)).collect::<Result<_, _>>()?,
+    };
+    decide(&request).map(SyncResponse::into_wire)
+}
+
+/// The object, or the fault that says that the host broke the contract.
+#[cfg(any(target_arch = "wasm32", test))]
+pub(crate) fn parse(object: &str) -> Result<Value, Fault> {
+    match serde_json::from_str::<Value>(object) {
+        Ok(value) if value.is_object() => Ok(value),
+        Ok(_) => Err(Fault::Failed("an object in the request is JSON but not an object".to_owned())),
+        Err(error) => Err(Fault::Failed(format!("an object in the request is not JSON: {error}"))),
+    }
+}
+
+/// Exports a [`Dialect`]. Call it once, at the top of the crate.
+#[macro_export]
+macro_rules! export_dialect {
+    ($dialect:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type Exported = $crate::dialect::Export<$dialect>;
+            $crate::bindings::dialect::__export_dialect_world!(Exported with_types_in $crate::bindings::dialect);
+        };
+    };
+}
+
+/// What [`export_dialect!`](crate::export_dialect) exports for a [`Dialect`]; not for use by itself.
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub struct Export<T>(std::marker::PhantomData<T>);
+
+#[cfg(target_arch = "wasm32")]
+impl<T: Dialect> controller::Guest for Export<T> {
+    fn related(context: Context, parent: String) -> Result<Vec<Selector>, Fault> {
+        crate::log::panics();
+        T::related(&context, &parse(&parent)?)
+    }
+
+    fn sync(request: controller::SyncRequest) -> Result<controller::SyncResponse, Fault> {
+        crate::log::panics();
+        answer(request, T::sync)
+    }
+
+    fn finalize(request: controller::SyncRequest) -> Result<controller::SyncResponse, Fault> {
+        crate::log::panics();
+        answer(request, T::finalize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(parent: &str) -> controller::SyncRequest {
+        controller::SyncRequest {
+            context: Context { now_ms: 0, seed: 0, config: "{}".to_owned() },
+            parent: parent.to_owned(),
+            children: Vec::new(),
+            related: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_answer_crosses_as_json_text() {
+        let answered = answer(request(r#"{"kind":"A"}"#), |request| {
+            Ok(SyncResponse {
+                children: vec![request.parent.clone()],
+                status: Some(json!({"b": 1})),
+                ..Default::default()
+            })
+        })
+        .expect("the parent is an object");
+        assert_eq!(answered.children, [r#"{"kind":"A"}"#]);
+        assert_eq!(answered.status.as_deref(), Some(r#"{"b":1}"#));
+    }
+
+    #[test]
+    fn what_is_not_an_object_is_a_fault_and_no_panic() {
+        for text in ["", "{", "[]", "null", &"[".repeat(100_000)] {
+            assert!(
+                matches!(answer(request(text), |_| Ok(SyncResponse::default())), Err(Fault::Failed(_))),
+                "{text:.20}"
+            );
+        }
+    }
+}

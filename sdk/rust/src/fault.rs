@@ -1,0 +1,22 @@
+//! Faults, short to write. The kernel decides what follows from the variant; the text reaches the user.
+
+use crate::{Fault, FieldError, Retry};
+
+/// One field that the user must correct: its path as `kubectl explain` takes it, the value as written (empty where it is
+/// missing), and what is wrong and would be right.
+pub fn field(path: impl Into<String>, value: impl Into<String>, reason: impl Into<String>) -> FieldError {
+    FieldError { field: path.into(), value: value.into(), reason: reason.into() }
+}
+
+/// `Ok` when there is nothing to correct, else the fault that lists it all.
+///
+/// # Errors
+/// [`Fault::Invalid`] with `errors`, when there are any.
+pub fn check(errors: Vec<FieldError>) -> Result<(), Fault> {
+    if errors.is_empty() { Ok(()) } else { Err(Fault::Invalid(errors)) }
+}
+
+/// Something is not ready yet: call again after the delay.
+pub fn retry(after_ms: u64, reason: impl Into<String>) -> Fault {
+    Fault::Retry(Retry { after_ms, reason: reason.into() })
+}

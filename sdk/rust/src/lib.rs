@@ -1,0 +1,71 @@
+//! A Purlin plugin as a trait and a macro.
+//!
+//! A plugin is a WebAssembly component that exports one stage. Read the contract first (`wit/v0.1` in Purlin's
+//! repository: it says what each call means and when it is made); this crate is that contract in Rust.
+//!
+//! # A tuner, whole
+//!
+//! ```
+//! use purlin_sdk::{Fault, FieldError, Search, Suggestion, Tuner};
+//!
+//! struct Midpoint;
+//!
+//! impl Tuner for Midpoint {
+//!     const ALGORITHMS: &'static [&'static str] = &["midpoint"];
+//!
+//!     fn validate(search: &Search) -> Vec<FieldError> {
+//!         purlin_sdk::tuner::unknown_settings(search, &[])
+//!     }
+//!
+//!     fn suggest(search: &Search, count: u32) -> Result<Vec<Suggestion>, Fault> {
+//!         // `search.trials` is all that was tried; `search.context.seed` is this experiment's own seed.
+//!         # let _ = (search, count);
+//!         Ok(Vec::new())
+//!     }
+//! }
+//!
+//! purlin_sdk::export_tuner!(Midpoint);
+//! ```
+//!
+//! A dialect is the same with [`Dialect`] and [`export_dialect!`]: `related` says what it must see, `sync` answers with
+//! the objects that should exist and the parent's status.
+//!
+//! # Rules that a plugin lives by
+//!
+//! - **Pure.** There is no clock, no randomness, no file and no network. Time is `context.now_ms` ([`time`] writes it as
+//!   Kubernetes does), randomness is [`Random`] from `context.seed`. The same request gives the same answer, byte for
+//!   byte: keep maps ordered (`serde_json::Value` is), and take no time into a status unless something else changed.
+//! - **Stateless.** Each call gets a fresh instance. What must be remembered is in the objects.
+//! - **No panics on input.** A panic costs the call and shows as a trap on the user's object. Report what the user must
+//!   correct as [`Fault::Invalid`] with one [`FieldError`] a field.
+//!
+//! # Building and testing
+//!
+//! The crate type is `["cdylib", "rlib"]` and the target `wasm32-unknown-unknown`, so that no WASI import slips in. The
+//! logic itself is plain Rust: test it with `cargo test` on your own machine; [`testing`] runs recorded requests against
+//! recorded answers. `log` writes to standard error there, and calls to other plugins answer with a fault.
+
+pub mod bindings;
+pub mod conditions;
+pub mod dialect;
+pub mod fault;
+pub mod log;
+pub mod object;
+pub mod random;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+pub mod time;
+pub mod tuner;
+pub mod tuners;
+
+pub use bindings::tuner::purlin::plugin::tuning::{
+    Assignment, Direction, Domain, FloatRange, IntRange, Measurement, Objective, Outcome, Parameter, Scale,
+    Search, Suggestion, Trial,
+};
+pub use bindings::tuner::purlin::plugin::types::{Context, Fault, FieldError, Retry, Setting};
+pub use conditions::Conditions;
+pub use dialect::{Dialect, Event, Selector, Severity, SyncRequest, SyncResponse};
+pub use object::Object;
+pub use random::Random;
+pub use serde_json;
+pub use tuner::Tuner;

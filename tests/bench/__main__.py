@@ -1,0 +1,98 @@
+"""`python -m bench [--json FILE] [--only NAME]`: runs the benchmarks, prints a table, writes JSON. Always ends with 0 when
+the measurements could be made."""
+
+import argparse
+import json
+import pathlib
+import time
+
+from harness.server import binary
+
+from . import experiments, peers, rates
+
+
+def start(_):
+    """Start to ready and idle memory; the second start finds its data and its compiled plugins."""
+    found = {}
+    for kind in (peers.Embedded, peers.Real):
+        with peers.running(kind) as (peer, first):
+            time.sleep(5)
+            resident = peers.resident(peer) / 2**20
+            peer.stop()
+            again = peer.start()
+            found[kind.name] = {
+                "first_start_s": first,
+                "second_start_s": again,
+                "idle_resident_mib": resident,
+            }
+    a, b = found[peers.Embedded.name], found[peers.Real.name]
+    return {
+        **found,
+        "ratios": {key: b[key] / a[key] for key in a},
+        "better": "ratio above 1: purlin is smaller",
+    }
+
+
+def api_rates(flags):
+    found = {}
+    for kind in (peers.Embedded, peers.Real):
+        with peers.running(kind) as (peer, _):
+            found[kind.name] = rates.measure(peer, flags.seconds)
+    a, b = found[peers.Embedded.name], found[peers.Real.name]
+    keys = ("creates_per_s", "watched_creates_per_s", "events_delivered_per_s")
+    return {
+        **found,
+        "ratios": {key: a[key] / b[key] for key in keys},
+        "better": "ratio above 1: purlin is faster",
+    }
+
+
+def noop_experiments(flags):
+    found = {}
+    for count in (flags.experiments, 2 * flags.experiments):
+        with peers.running(peers.Embedded) as (peer, _):
+            found[f"{count} experiments"] = experiments.measure(peer, count)
+    a, b = found.values()
+    grown = lambda x: max(x["resident_peak_mib"] - x["resident_before_mib"], 0.1)
+    return {
+        **found,
+        "ratios": {"total_s": b["total_s"] / a["total_s"], "memory_growth": grown(b) / grown(a)},
+        "better": "ratio of 2: linear when doubled",
+    }
+
+
+BENCHMARKS = {"start": start, "rates": api_rates, "experiments": noop_experiments}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="bench", description="ratios of purlin up against kube-apiserver with etcd"
+    )
+    parser.add_argument("--json", type=pathlib.Path, help="write the figures here")
+    parser.add_argument("--only", choices=BENCHMARKS, action="append", help="this benchmark; may be repeated")
+    parser.add_argument("--seconds", type=int, default=10, help="length of each load")
+    parser.add_argument("--experiments", type=int, default=1000, help="how many, and then twice as many")
+    flags = parser.parse_args()
+    found = {"binary": binary().parent.name}
+    for name in flags.only or BENCHMARKS:
+        found[name] = BENCHMARKS[name](flags)
+        show(name, found[name])
+    if flags.json:
+        flags.json.write_text(json.dumps(found, indent=1))
+
+
+def show(name, result):
+    columns = [key for key in result if isinstance(result[key], dict) and key != "ratios"]
+    rows = sorted({row for column in columns for row in result[column]} | set(result["ratios"]))
+    print(f"\n{name} ({result['better']})")
+    print(f"{'':26}" + "".join(f"{column:>24}" for column in [*columns, "ratio"]))
+    for row in rows:
+        cells = [result[column].get(row) for column in columns] + [result["ratios"].get(row)]
+        print(
+            f"{row:26}" + "".join(f"{'' if cell is None else f'{cell:,.2f}':>24}" for cell in cells),
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
