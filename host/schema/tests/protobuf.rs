@@ -1,6 +1,8 @@
 //! Bodies that Kubernetes' own serializer wrote (`tests/protobuf/vectors.go`) against the JSON that Go makes of them, and
 //! bodies that nobody wrote.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
