@@ -97,7 +97,7 @@ def test_a_larger_budget_continues_a_long_running_experiment(katib, manifest):
     changed = {
         **manifest,
         "metadata": {"name": "longer"},
-        "spec": {**manifest["spec"], "maxTrialCount": 2, "resumePolicy": "LongRunning"},
+        "spec": {**manifest["spec"], "maxTrialCount": 2, "maxFailedTrialCount": 1, "resumePolicy": "LongRunning"},
     }
     changed["spec"]["objective"] = {**manifest["spec"]["objective"], "goal": 1.1}
     katib.create_experiment(changed)

@@ -182,7 +182,7 @@ def test_failing_trials_end_the_experiment(kubectl, manifest):
     )
     found = kubectl.json("get", katib.EXPERIMENTS, "failing")
     failure = katib.conditions(found)["Failed"]
-    assert failure["reason"] == "ExperimentFailed" and "max failed trial count" in failure["message"]
+    assert failure["reason"] == "ExperimentFailed" and "max failed count" in failure["message"]
     assert found["status"]["trialsFailed"] >= 2
 
 

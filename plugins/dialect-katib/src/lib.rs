@@ -14,9 +14,11 @@
 //! | [`translate`] | Katib's spec to the generic one |
 //! | [`trials`], [`suggestion`], [`status`] | what came of it, back |
 //! | [`conditions`] | how Katib keeps conditions |
+//! | [`events`] | what became true, for the user |
 
 mod conditions;
 pub mod defaults;
+mod events;
 pub mod gjson;
 mod status;
 mod suggestion;
@@ -76,7 +78,8 @@ impl Dialect for Katib {
         let mut children = vec![generic];
         children.push(suggestion::of(&experiment, request, &trials, &status));
         children.extend(trials.iter().map(|trial| trials::of(&experiment, request, trial)));
-        Ok(SyncResponse { children, status: Some(status), ..SyncResponse::default() })
+        let events = events::of(&request.parent, &status);
+        Ok(SyncResponse { children, status: Some(status), events, ..SyncResponse::default() })
     }
 }
 

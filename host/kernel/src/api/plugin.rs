@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
     category = "purlin",
     doc = "A WebAssembly component that holds what the kernel does not know: a dialect or a stage.",
     printcolumn = r#"{"name":"Version","type":"string","jsonPath":".status.version"}"#,
-    printcolumn = r#"{"name":"Stages","type":"string","jsonPath":".status.stages"}"#,
+    printcolumn = r#"{"name":"Stage","type":"string","jsonPath":".status.stages[0]"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Image","type":"string","jsonPath":".spec.image","priority":1}"#,

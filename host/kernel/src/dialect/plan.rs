@@ -104,9 +104,17 @@ fn one(parent: &Parent<'_>, mut child: Value, kinds: &HashMap<Gvk, Emittable>) -
     else {
         return malformed(format!("a child of {gvk} has no metadata.name"));
     };
+    let asked = child["metadata"]["namespace"].as_str().filter(|text| !text.is_empty());
     let namespace = match (kind.namespaced, parent.key.namespace()) {
-        (true, Some(namespace)) => namespace.to_owned(),
-        (true, None) => match child["metadata"]["namespace"].as_str().filter(|text| !text.is_empty()) {
+        (true, Some(namespace)) => {
+            if let Some(other) = asked.filter(|asked| *asked != namespace) {
+                return malformed(format!(
+                    "the child {gvk} {name} is in namespace {other}, and its parent in {namespace}"
+                ));
+            }
+            namespace.to_owned()
+        }
+        (true, None) => match asked {
             Some(namespace) => namespace.to_owned(),
             None => {
                 return malformed(format!(

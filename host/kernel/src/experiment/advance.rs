@@ -35,6 +35,10 @@ use crate::stage::{fault_reason, sentence};
 /// After so many faults of the tuner in a row the experiment fails. With the queue's backoff that is a quarter of an
 /// hour at least.
 pub(super) const FAULTS_BORNE: u32 = 16;
+
+/// After so many looks for a tuner that nobody installed a spec is not accepted. With the queue's backoff that is half a
+/// minute at most, in which a plugin that was installed together with the experiment is loaded.
+pub(super) const ABSENCE_BORNE: u32 = 8;
 /// How often the output of running trials is read for early stopping.
 const OBSERVE_SECONDS: u32 = 5;
 
@@ -175,6 +179,12 @@ impl<W: World> Pass<'_, W> {
                 let message = format!(
                     "no installed plugin serves the algorithm `{algorithm}`, or one that early stopping names"
                 );
+                // What was accepted once had a tuner, and goes on when that is back.
+                let accepted = matches!(decide(self.experiment, trials), Step::Run { .. });
+                if !accepted && self.attempt >= ABSENCE_BORNE {
+                    let ending = Ending { succeeded: false, reason: "AlgorithmUnavailable", message };
+                    return self.end(trials, ending).await;
+                }
                 ("AlgorithmUnavailable", message, Outcome::Backoff)
             }
             TunerError::Call(CallError::Fault(Fault::Invalid(errors))) => {

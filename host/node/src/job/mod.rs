@@ -6,6 +6,7 @@ mod decide;
 mod indexes;
 #[cfg(test)]
 mod model;
+mod orphans;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +53,8 @@ pub async fn run(client: Client, stop: CancellationToken) {
     let pods: Api<Pod> = Api::all(client.clone());
     let recorder = Recorder::new(client.clone(), "job-controller", None);
     let owned = watcher::Config::default().labels("batch.kubernetes.io/controller-uid");
-    Controller::new(jobs, watcher::Config::default())
+    let beside = orphans::run(client.clone(), stop.clone());
+    let jobs = Controller::new(jobs, watcher::Config::default())
         .owns(pods, owned)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(sync, retry, Arc::new(Context { client, recorder }))
@@ -60,11 +62,15 @@ pub async fn run(client: Client, stop: CancellationToken) {
             if let Err(error) = outcome {
                 debug!(%error, "a look at a Job failed");
             }
-        })
-        .await;
+        });
+    futures::join!(jobs, beside);
 }
 
 fn retry(_job: Arc<Job>, error: &SyncError, _context: Arc<Context>) -> Action {
+    retry_after(error)
+}
+
+fn retry_after(error: &SyncError) -> Action {
     let SyncError::Api { source, .. } = error;
     let conflict = matches!(source, kube::Error::Api(status) if status.code == 409);
     Action::requeue(if conflict { Duration::from_millis(20) } else { Duration::from_secs(1) })

@@ -66,7 +66,7 @@ fn ends_with(text: &str, edge: impl Fn(u8) -> bool) -> bool {
 /// The metadata of any object, named as its kind must be.
 pub(super) fn metadata(group: &str, kind: &str, metadata: &Value, errors: &mut Vec<FieldError>) {
     let name = metadata["name"].as_str().unwrap_or_default();
-    if name.is_empty() {
+    if name.is_empty() && metadata["generateName"].as_str().is_none_or(str::is_empty) {
         errors.push(FieldError::required("metadata.name", "name or generateName is required"));
     }
     let faults = match (group, kind) {
