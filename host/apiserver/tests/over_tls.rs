@@ -104,3 +104,42 @@ async fn kubectl_works() -> anyhow::Result<()> {
     fixture.serving.await??;
     Ok(())
 }
+
+/// Typed clients, these commands among them, write built-in kinds as protobuf.
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_creates_what_it_writes_as_protobuf() -> anyhow::Result<()> {
+    if Command::new("kubectl").arg("version").arg("--client").output().is_err() {
+        tracing::warn!("kubectl is not installed; nothing was tested with it");
+        return Ok(());
+    }
+    let fixture = fixture().await?;
+    for line in [
+        "create namespace team",
+        "create configmap c --from-literal=a=b",
+        "create secret generic s --from-literal=a=b",
+        "create serviceaccount sa",
+        "create job j --image=i",
+        "create cronjob cj --image=i --schedule=@daily",
+        "create deployment d --image=i --replicas=2",
+        "create role r --verb=get --resource=pods",
+        "create rolebinding rb --role=r --serviceaccount=default:sa",
+        "create clusterrole cr --verb=get --resource=pods",
+        "create clusterrolebinding crb --clusterrole=cr --user=u",
+        "create service clusterip svc --tcp=80:http",
+        "create poddisruptionbudget p --selector=a=b --min-available=50%",
+        "create quota q --hard=cpu=1,memory=1Gi",
+        "create priorityclass pc --value=5",
+        "create ingress i --rule=h/path=svc:80",
+        "create token sa",
+    ] {
+        let output = kubectl(&fixture, &line.split(' ').collect::<Vec<_>>()).await?;
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let secret = kubectl(&fixture, &["get", "secret", "s", "-o", "jsonpath={.data.a}"]).await?;
+    assert_eq!(secret.stdout, b"Yg==");
+    let port = ["get", "service", "svc", "-o", "jsonpath={.spec.ports[0].targetPort}"];
+    assert_eq!(kubectl(&fixture, &port).await?.stdout, b"http");
+    fixture.stop.cancel();
+    fixture.serving.await??;
+    Ok(())
+}

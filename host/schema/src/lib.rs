@@ -1,6 +1,6 @@
 //! Kubernetes schemas as pure functions over JSON values: what a kind's fields are ([`Schema`]), whether an object fits
 //! them ([`validate`]), what is dropped ([`prune`]) and filled in ([`apply_defaults`], [`builtin`]), how an object is
-//! changed ([`patch`], [`managed`]) and how it is shown ([`table`], [`openapi`]).
+//! read ([`protobuf`]), changed ([`patch`], [`managed`]) and how it is shown ([`table`], [`openapi`]).
 //!
 //! Called by the embedded API for every write. It does no I/O, keeps no state but a cache of parsed schemas, and takes
 //! the time as an argument.
@@ -15,6 +15,7 @@ mod error;
 pub mod managed;
 pub mod openapi;
 pub mod patch;
+pub mod protobuf;
 mod prune;
 mod schema;
 mod structural;

@@ -1,6 +1,7 @@
-//! Request bodies: JSON or YAML into objects of the kind that the path expects, patches into their kind.
+//! Request bodies: JSON, YAML or protobuf into objects of the kind that the path expects, patches into their kind.
 
 use http::header::CONTENT_TYPE;
+use purlin_schema::protobuf::{self, ProtobufError};
 use serde_json::{Value, json};
 
 use super::request::ApiRequest;
@@ -8,20 +9,43 @@ use crate::catalogue::api_version;
 use crate::model::PatchKind;
 use crate::status::ApiError;
 
-const TAKEN: [&str; 2] = ["application/json", "application/yaml"];
+const TAKEN: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
 /// The media type of the body, without parameters.
 fn media_type(request: &ApiRequest) -> String {
     request.header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// The body as JSON, whatever it was written in.
-pub(super) fn value(request: &ApiRequest, kind: &str) -> Result<Value, ApiError> {
+/// The body as JSON, whatever it was written in; one that names no kind is taken for the one given.
+pub(super) fn value(request: &ApiRequest, api_version: &str, kind: &str) -> Result<Value, ApiError> {
     match media_type(request).as_str() {
         "" | "application/json" => json(&request.body, kind),
         "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(&request.body),
+        protobuf::MEDIA_TYPE if protobuf::reads(api_version, kind) => {
+            protobuf::decode(&request.body, api_version, kind)
+                .map_err(|error| no_message(&request.body, api_version, kind, &error))
+        }
+        // A custom resource has no message that the bytes could be.
+        other @ protobuf::MEDIA_TYPE => Err(ApiError::unsupported_media_type(other, &TAKEN[..2])),
         other => Err(ApiError::unsupported_media_type(other, &TAKEN)),
     }
+}
+
+fn no_message(body: &[u8], api_version: &str, kind: &str, error: &ProtobufError) -> ApiError {
+    let (given_version, given_kind) = match error {
+        ProtobufError::Empty | ProtobufError::Prefix => {
+            return ApiError::bad_request(format!(
+                "the object provided is unrecognized (must be of type {kind}): {error} ({})",
+                excerpt(body)
+            ));
+        }
+        ProtobufError::UnknownKind { api_version, kind } => (api_version.as_str(), kind.as_str()),
+        _ => (api_version, kind),
+    };
+    let version = given_version.rsplit('/').next().unwrap_or_default();
+    ApiError::bad_request(format!(
+        "{given_kind} in version \"{version}\" cannot be handled as a {kind}: {error}"
+    ))
 }
 
 fn json(body: &[u8], kind: &str) -> Result<Value, ApiError> {
@@ -39,8 +63,14 @@ fn yaml(body: &[u8]) -> Result<Value, ApiError> {
         .map_err(|error| ApiError::bad_request(format!("error converting YAML to JSON: {error}")))
 }
 
+/// The start of a body, as text where it looks like JSON.
 fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(30)]).into_owned();
+    let start = &body[..body.len().min(30)];
+    let text = match start.first() {
+        None => return "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
+        Some(_) => hex::encode(start),
+    };
     if body.len() > 30 { format!("{text} ...") } else { text }
 }
 
@@ -51,7 +81,7 @@ pub(super) fn object(
     version: &str,
     kind: &str,
 ) -> Result<Value, ApiError> {
-    let mut object = value(request, kind)?;
+    let mut object = value(request, &api_version(group, version), kind)?;
     if !object.is_object() {
         return Err(ApiError::bad_request(format!(
             "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }} ({})",

@@ -174,7 +174,11 @@ fn deletion(core: &Core, request: &ApiRequest, deleted: Deleted) -> Result<Respo
 }
 
 fn delete_options(request: &ApiRequest) -> Result<DeleteOptions, ApiError> {
-    let given = if request.body.is_empty() { Value::Null } else { body::value(request, "DeleteOptions")? };
+    let given = if request.body.is_empty() {
+        Value::Null
+    } else {
+        body::value(request, "meta.k8s.io/v1", "DeleteOptions")?
+    };
     let query = &request.query;
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let mut propagation = query.propagation;
