@@ -64,7 +64,7 @@ impl MetricConstructor<Histogram> for Buckets {
 }
 
 impl Metrics {
-    /// Makes the metrics and registers them, each named `purlin_plugin_...`.
+    /// Makes the metrics and registers them, each named `purlin_sandbox_...`.
     pub fn new(registry: &mut Registry) -> Metrics {
         let metrics = Metrics {
             calls: Family::new_with_constructor(Buckets),
@@ -76,33 +76,33 @@ impl Metrics {
             cache: Family::default(),
         };
         registry.register(
-            "purlin_plugin_call_duration_seconds",
+            "purlin_sandbox_call_duration_seconds",
             "Time of a plugin call, instantiation and the checks of its answer included",
             metrics.calls.clone(),
         );
         registry.register(
-            "purlin_plugin_traps",
+            "purlin_sandbox_traps",
             "Calls that were ended by force, by reason",
             metrics.traps.clone(),
         );
-        registry.register("purlin_plugin_calls_in_flight", "Calls that run", metrics.in_flight.clone());
+        registry.register("purlin_sandbox_calls_in_flight", "Calls that run", metrics.in_flight.clone());
         registry.register(
-            "purlin_plugin_memory_high_water_bytes",
+            "purlin_sandbox_memory_high_water_bytes",
             "The most linear memory that one call of a plugin has used",
             metrics.memory.clone(),
         );
         registry.register(
-            "purlin_plugin_log_lines_dropped",
+            "purlin_sandbox_log_lines_dropped",
             "Log lines of plugins that were over the limit of rate",
             metrics.log_dropped.clone(),
         );
         registry.register(
-            "purlin_plugin_compile_duration_seconds",
+            "purlin_sandbox_compile_duration_seconds",
             "Time to compile a component",
             metrics.compile.clone(),
         );
         registry.register(
-            "purlin_plugin_code_cache_lookups",
+            "purlin_sandbox_code_cache_lookups",
             "Look-ups of compiled code, by result (hit, miss, corrupt)",
             metrics.cache.clone(),
         );

@@ -65,8 +65,16 @@ pub(super) async fn group(
         .into_response()
 }
 
-/// `/openapi/v2`: the old form, with the definitions of custom resources only.
-pub(super) async fn v2(State(core): State<Arc<Core>>) -> Response {
+/// `/openapi/v2`: the old form, with the definitions of custom resources only; in protobuf, with none.
+///
+/// kubectl asks for protobuf when it is about to check a `List`, and passes over the kinds that the document leaves out.
+/// Their fields are then checked here, where the custom resources' rules are known too.
+pub(super) async fn v2(State(core): State<Arc<Core>>, headers: HeaderMap) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok()).unwrap_or_default();
+    if accepts.contains("proto-openapi.spec.v2") {
+        let kind = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+        return ([(header::CONTENT_TYPE, kind)], empty_document()).into_response();
+    }
     let served = core.engine.catalogue.served();
     let definitions: Map<String, Value> = served
         .values()
@@ -84,6 +92,28 @@ pub(super) async fn v2(State(core): State<Arc<Core>>) -> Response {
             "paths": {}, "definitions": definitions,
         }),
     )
+}
+
+/// A document of OpenAPI 2.0 without paths and definitions, as the protobuf message `openapi.v2.Document`.
+fn empty_document() -> Vec<u8> {
+    const SWAGGER: u8 = 1;
+    const INFO: u8 = 2;
+    const PATHS: u8 = 8;
+    const TITLE: u8 = 1;
+    const VERSION: u8 = 2;
+    let version = meta::version_info()["gitVersion"].as_str().unwrap_or_default().to_owned();
+    let info = [field(TITLE, b"Kubernetes"), field(VERSION, version.as_bytes())].concat();
+    [field(SWAGGER, b"2.0"), field(INFO, &info), field(PATHS, b"")].concat()
+}
+
+/// A protobuf field of bytes. Nothing longer than a byte can count is written here.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    const BYTES: u8 = 2;
+    const LONGEST: usize = 0x7f;
+    let content = &content[..content.len().min(LONGEST)];
+    let mut out = vec![number << 3 | BYTES, content.len() as u8];
+    out.extend_from_slice(content);
+    out
 }
 
 fn document<'a>(group: &str, version: &str, resources: impl Iterator<Item = &'a Arc<Resource>>) -> Value {
@@ -130,5 +160,20 @@ fn schemas_of(resource: &Resource) -> (String, BTreeMap<String, Value>) {
     match openapi::definitions(&resource.group, &resource.version, &resource.kind) {
         Some((name, schemas)) => (name.to_owned(), schemas),
         None => (resource.kind.clone(), BTreeMap::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_document_has_its_fields_in_order() {
+        let bytes = empty_document();
+        assert_eq!(bytes[..5], [0x0a, 3, b'2', b'.', b'0']);
+        assert_eq!(bytes[5], 0x12);
+        assert_eq!(bytes[7..9], [0x0a, 10]);
+        assert_eq!(usize::from(bytes[6]), bytes.len() - 7 - 2, "the length of info");
+        assert_eq!(bytes[bytes.len() - 2..], [0x42, 0]);
     }
 }

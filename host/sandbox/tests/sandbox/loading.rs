@@ -114,7 +114,7 @@ async fn compiled_code_is_kept_checked_and_made_again_when_damaged() {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("encode");
         let result =
-            text.lines().find_map(|line| line.strip_prefix("purlin_plugin_code_cache_lookups_total"));
+            text.lines().find_map(|line| line.strip_prefix("purlin_sandbox_code_cache_lookups_total"));
         result.expect("metric").to_owned()
     };
     assert_eq!(lookups().await, r#"{result="miss"} 1"#);
