@@ -51,5 +51,5 @@ conformance: build ## The same requests to `purlin up` and to a real kube-apiser
 	tests/run.sh conformance
 
 bench: ## Ratios against peers; see tests/bench
-	cargo build --locked --release -p purlin
+	cargo build --locked --release -p purlin -p purlin-bench-plugin-call
 	PURLIN_BIN=$(abspath $(TARGET))/release/purlin tests/run.sh bench
