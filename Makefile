@@ -23,8 +23,8 @@ lint: ## Formatting and lints, as CI demands them
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-unit: ## Tests of the host's crates
-	cargo test --locked --workspace
+unit: ## Tests of the host crates, some against a real kube-apiserver
+	tests/real/with.sh cargo test --locked --workspace
 
 plugins: ## Build the plugins and write plugins/dist
 	scripts/plugins.sh build
@@ -33,7 +33,6 @@ plugins-check: build ## Fail if the committed plugins are not what their source 
 	scripts/plugins.sh check
 
 plugins-unit: ## Tests of the SDK and of the plugins' logic, native
-	cargo test --locked --manifest-path sdk/rust/Cargo.toml
 	cargo test --locked --manifest-path plugins/Cargo.toml --workspace
 
 e2e: build ## kubectl and the upstream Python clients against `purlin up`
@@ -52,5 +51,5 @@ conformance: build ## The same requests to `purlin up` and to a real kube-apiser
 	tests/run.sh conformance
 
 bench: ## Ratios against peers; see tests/bench
-	cargo build --locked --release -p purlin
+	cargo build --locked --release -p purlin -p purlin-bench-plugin-call
 	PURLIN_BIN=$(abspath $(TARGET))/release/purlin tests/run.sh bench

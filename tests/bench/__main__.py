@@ -4,6 +4,7 @@ the measurements could be made."""
 import argparse
 import json
 import pathlib
+import subprocess
 import time
 
 from harness.server import binary
@@ -11,19 +12,25 @@ from harness.server import binary
 from . import experiments, peers, rates
 
 
+# Seconds after which a started server counts as idle.
+IDLE = 30
+
+
 def start(_):
-    """Start to ready and idle memory; the second start finds its data and its compiled plugins."""
+    """Start to ready, and memory then and when idle; the second start finds its data and its compiled plugins."""
     found = {}
     for kind in (peers.Embedded, peers.Real):
         with peers.running(kind) as (peer, first):
-            time.sleep(5)
-            resident = peers.resident(peer) / 2**20
+            ready = peers.resident(peer) / 2**20
+            time.sleep(IDLE)
+            idle = peers.resident(peer) / 2**20
             peer.stop()
             again = peer.start()
             found[kind.name] = {
                 "first_start_s": first,
                 "second_start_s": again,
-                "idle_resident_mib": resident,
+                "ready_resident_mib": ready,
+                "idle_resident_mib": idle,
             }
     a, b = found[peers.Embedded.name], found[peers.Real.name]
     return {
@@ -61,7 +68,26 @@ def noop_experiments(flags):
     }
 
 
-BENCHMARKS = {"start": start, "rates": api_rates, "experiments": noop_experiments}
+def plugin_calls(_):
+    """One call of a dialect, as a plugin, as a native function and as a webhook: tests/bench/plugin-call."""
+    program = binary().with_name("purlin-bench-plugin-call")
+    if not program.exists():
+        raise SystemExit(f"bench: {program} is not there; run 'make bench', which builds it")
+    ran = subprocess.run([program, "--json"], check=True, capture_output=True, text=True, timeout=600)
+    measured = json.loads(ran.stdout)
+    return {
+        **{way.pop("way"): way for way in measured["ways"]},
+        "ratios": measured["ratios"],
+        "better": "ratios are of p50; all ways run in one process",
+    }
+
+
+BENCHMARKS = {
+    "start": start,
+    "plugin-call": plugin_calls,
+    "rates": api_rates,
+    "experiments": noop_experiments,
+}
 
 
 def main():
@@ -85,11 +111,11 @@ def show(name, result):
     columns = [key for key in result if isinstance(result[key], dict) and key != "ratios"]
     rows = sorted({row for column in columns for row in result[column]} | set(result["ratios"]))
     print(f"\n{name} ({result['better']})")
-    print(f"{'':26}" + "".join(f"{column:>24}" for column in [*columns, "ratio"]))
+    print(f"{'':26}" + "".join(f"{column:>26}" for column in [*columns, "ratio"]))
     for row in rows:
         cells = [result[column].get(row) for column in columns] + [result["ratios"].get(row)]
         print(
-            f"{row:26}" + "".join(f"{'' if cell is None else f'{cell:,.2f}':>24}" for cell in cells),
+            f"{row:26}" + "".join(f"{'' if cell is None else f'{cell:,.2f}':>26}" for cell in cells),
             flush=True,
         )
 

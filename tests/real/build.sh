@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Builds kube-apiserver and etcd from their Go modules into ~/.cache/purlin/bin, once. Several minutes the first time.
+# Builds kube-apiserver and etcd from their Go modules into ~/.cache/purlin/bin, once, and kubectl where the PATH has none.
+# Several minutes the first time.
 set -euo pipefail
 kubernetes=v1.37.2 staging=v0.37.2 etcd=v3.7.3
 cache=${PURLIN_CACHE:-$HOME/.cache/purlin}
 mkdir -p "$cache/bin" "$cache/src/kubernetes" "$cache/src/etcd"
 stamp=$cache/bin/.kube-apiserver-$kubernetes-etcd-$etcd
-[ -e "$stamp" ] && exit 0
+have_kubectl() { command -v kubectl >/dev/null || [ -x "$cache/bin/kubectl" ]; }
+[ -e "$stamp" ] && have_kubectl && exit 0
 command -v go >/dev/null || { echo "real API server: 'go' is not installed; install Go 1.26 or newer" >&2; exit 1; }
 
 echo "building kube-apiserver $kubernetes" >&2
@@ -22,6 +24,9 @@ version=k8s.io/component-base/version
 CGO_ENABLED=0 go build -mod=mod -o "$cache/bin/kube-apiserver" \
   -ldflags "-X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=37" \
   k8s.io/kubernetes/cmd/kube-apiserver
+
+have_kubectl || CGO_ENABLED=0 go build -mod=mod -o "$cache/bin/kubectl" \
+  -ldflags "-X $version.gitVersion=$kubernetes" k8s.io/kubernetes/cmd/kubectl
 
 echo "building etcd $etcd" >&2
 cd "$cache/src/etcd"

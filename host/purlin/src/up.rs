@@ -92,7 +92,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
             data_dir: data.join("node"),
             image_map,
             shim: shim_command()?,
-            images: Arc::new(RegistryImages::new(oci.clone())),
+            images: Arc::new(RegistryImages::new()),
             on_shutdown: OnShutdown::Leave,
             metrics: purlin_node::Metrics::register(&mut metrics),
         })

@@ -162,25 +162,39 @@ impl Client {
         Ok(Resolved { reference: reference.clone(), digest: found })
     }
 
-    /// Fetches an artifact by its digest and checks all of it.
+    /// Fetches a plugin by its digest and checks all of it.
     pub async fn pull(&self, resolved: &Resolved) -> Result<Artifact, ClientError> {
-        let reference = &resolved.reference;
-        let (client, auth) = (self.client(reference), self.auth(reference));
-        let name = reference.to_client(Some(&resolved.digest));
-        self.in_time("pull", reference, async {
-            let types = [MANIFEST_TYPE, INDEX_TYPE];
-            let (document, _) = retried(|| client.pull_manifest_raw(&name, &auth, &types))
-                .await
-                .map_err(Failure::Registry)?;
-            within("manifest", document.len() as u64, MAX_DOCUMENT)?;
-            artifact::check("manifest", &resolved.digest, &document)?;
-            let parsed = artifact::parse_document(&document)?;
-            let layer = &parsed.layers[0];
-            let config = blob(client, &name, "configuration", &parsed.config, MAX_BYTES as u64).await?;
-            let component = blob(client, &name, "component", layer, self.config.max_component).await?;
+        self.in_time("pull", &resolved.reference, async {
+            let Parts { document, config, component } = self.parts(resolved).await?;
             Ok(Artifact::from_parts(document, config, component)?)
         })
         .await
+    }
+
+    /// Fetches the component of any artifact of the layout, whether it is a plugin or a program, and checks its digest.
+    pub async fn pull_component(&self, resolved: &Resolved) -> Result<Bytes, ClientError> {
+        self.in_time("pull", &resolved.reference, async {
+            let Parts { document, component, .. } = self.parts(resolved).await?;
+            artifact::check("component", &artifact::parse_document(&document)?.layers[0].digest, &component)?;
+            Ok(component)
+        })
+        .await
+    }
+
+    async fn parts(&self, resolved: &Resolved) -> Result<Parts, Failure> {
+        let reference = &resolved.reference;
+        let (client, auth) = (self.client(reference), self.auth(reference));
+        let name = reference.to_client(Some(&resolved.digest));
+        let types = [MANIFEST_TYPE, INDEX_TYPE];
+        let (document, _) =
+            retried(|| client.pull_manifest_raw(&name, &auth, &types)).await.map_err(Failure::Registry)?;
+        within("manifest", document.len() as u64, MAX_DOCUMENT)?;
+        artifact::check("manifest", &resolved.digest, &document)?;
+        let parsed = artifact::parse_document(&document)?;
+        let layer = &parsed.layers[0];
+        let config = blob(client, &name, "configuration", &parsed.config, MAX_BYTES as u64).await?;
+        let component = blob(client, &name, "component", layer, self.config.max_component).await?;
+        Ok(Parts { document, config, component })
     }
 
     /// Pushes an artifact under a tag.
@@ -234,6 +248,13 @@ impl Client {
             Err(_) => Err(ClientError::Timeout { doing, reference: reference.to_string(), limit }),
         }
     }
+}
+
+/// What an artifact is made of, as it came.
+struct Parts {
+    document: Bytes,
+    config: Bytes,
+    component: Bytes,
 }
 
 enum Failure {

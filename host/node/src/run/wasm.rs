@@ -38,7 +38,10 @@ impl WasmCommand {
 
 impl Way for WasmCommand {
     fn image_id(&self) -> String {
-        let repository = self.name.split('@').next().unwrap_or(&self.name);
+        let name = self.name.split('@').next().unwrap_or(&self.name);
+        // A colon after the last slash begins the tag; one before it begins the registry's port.
+        let path = name.rfind('/').map_or(0, |slash| slash + 1);
+        let repository = name[path..].find(':').map_or(name, |tag| &name[..path + tag]);
         format!("{repository}@{}", self.digest)
     }
 

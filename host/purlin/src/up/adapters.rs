@@ -2,13 +2,14 @@
 //! audit log, and the node's Wasm images come from OCI registries.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use purlin_apiserver::{AuditRecord, AuditSink, LogError, LogRequest, PodBackend};
 use purlin_node::{ImageError, ImageSource, LogsError, Node, WasmImage};
-use purlin_registry::{Client, Reference};
+use purlin_registry::{Client, ClientConfig, ClientError, Reference};
 use purlin_telemetry::AuditLog;
 
 /// Keeps the API's audit records in a file.
@@ -85,8 +86,9 @@ impl PodBackend for NodeLogs {
 pub(super) struct RegistryImages(Client);
 
 impl RegistryImages {
-    pub(super) fn new(client: Client) -> Self {
-        Self(client)
+    pub(super) fn new() -> Self {
+        // Most images that are not mapped are in registries that hold no Wasm; a Pod should soon say so.
+        Self(Client::new(ClientConfig { timeout: Duration::from_secs(20), ..ClientConfig::default() }))
     }
 }
 
@@ -101,9 +103,12 @@ impl ImageSource for RegistryImages {
         let parsed: Reference = reference
             .parse()
             .map_err(|error| ImageError::Pull(format!("{reference} is no image reference: {error}")))?;
-        let failed = |error: purlin_registry::ClientError| ImageError::Pull(error.to_string());
+        let failed = |error: ClientError| match error {
+            ClientError::Artifact { .. } => ImageError::NotWasm(reference.to_owned()),
+            error => ImageError::Pull(error.to_string()),
+        };
         let resolved = self.0.resolve(&parsed).await.map_err(failed)?;
-        let artifact = self.0.pull(&resolved).await.map_err(failed)?;
-        Ok(WasmImage { digest: resolved.digest().to_string(), wasm: artifact.component().to_vec() })
+        let component = self.0.pull_component(&resolved).await.map_err(failed)?;
+        Ok(WasmImage { digest: resolved.digest().to_string(), wasm: component.to_vec() })
     }
 }
