@@ -76,7 +76,7 @@ def test_patch_types(api, core, namespace):
     found = client.CoreV1Api(applying).patch_namespaced_config_map(
         "a",
         namespace,
-        '{"apiVersion": "v1", "kind": "ConfigMap", "data": {"applied": "3"}}',
+        {"apiVersion": "v1", "kind": "ConfigMap", "data": {"applied": "3"}},
         field_manager="tests",
     )
     assert found.data == {"key": "value", "merged": "1", "json": "2", "applied": "3"}

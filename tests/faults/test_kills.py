@@ -120,7 +120,7 @@ def check_kills(server, ledger, kills, trials, seconds, spread):
             server.kill()
             server.start(wait=not early)
             print(
-                f"kill {number}: {len(runs(ledger)[1])} runs ended, {len(writer.acknowledged)} names written",
+                f"kill {number}: {len(runs(ledger)[1])} runs ended, {writer.writes} writes acknowledged",
                 flush=True,
             )
         last = {}
@@ -160,6 +160,10 @@ def check_kills(server, ledger, kills, trials, seconds, spread):
     invented = {n: v for n, v in stored.items() if v > writer.sent.get(n, -1)}
     assert not invented, f"values were stored that nobody sent: {invented}"
     until("the programs to be gone", lambda: not processes.naming("/trainer.py --x="), 20)
+    print(
+        f"{kills} kills, {writer.writes} writes acknowledged and {len(lost)} of them lost, {trials} trials of which "
+        f"{len(started) - len(set(started))} ran twice"
+    )
 
 
 def test_five_kills(server, ledger):

@@ -11,12 +11,12 @@ class Writer:
     """A thread that creates and updates ConfigMaps in one namespace until stopped.
 
     `acknowledged` maps a name to the highest value whose write was answered with 2xx; `sent` to the highest value sent. What is
-    stored afterwards must lie between the two.
+    stored afterwards must lie between the two. `writes` counts the acknowledged ones.
     """
 
     def __init__(self, kubeconfig, namespace):
         self.kubeconfig, self.namespace = kubeconfig, namespace
-        self.acknowledged, self.sent = {}, {}
+        self.acknowledged, self.sent, self.writes = {}, {}, 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._failure = None
@@ -50,6 +50,7 @@ class Writer:
                     continue
                 if answer.status in (200, 201):
                     self.acknowledged[name] = value
+                    self.writes += 1
                 elif answer.status not in (429, 503):
                     raise AssertionError(f"a write was answered with {answer.status}: {answer.data[:300]!r}")
                 number += 1

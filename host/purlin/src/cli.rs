@@ -176,8 +176,10 @@ pub(crate) enum PluginCommand {
         after_help = "Examples:\n  purlin plugin inspect ./tuner.component.wasm\n  purlin plugin inspect localhost:7444/purlin/tuner-random:0.1.0 --output json"
     )]
     Inspect {
-        /// A component file, or a reference
+        /// A component file, a reference, or the name of an installed plugin
         plugin: String,
+        #[command(flatten)]
+        cluster: ClusterArgs,
         /// Form of the answer
         #[arg(long, short, default_value = "text")]
         output: Output,

@@ -22,8 +22,10 @@ fn main() -> ExitCode {
         // Before anything else: a shim makes namespaces, which a process with threads cannot.
         Command::Shim { args } => return purlin_node::shim::main(args),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "purlin", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+            // Into memory first: clap panics where the script cannot be written, as when `head` has read enough.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "purlin", &mut script);
+            output::bytes(&script).map(|()| ExitCode::SUCCESS).map_err(Into::into)
         }
         Command::Doctor(args) => {
             doctor::run(&args).map(|sound| if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -32,6 +34,9 @@ fn main() -> ExitCode {
         Command::Plugin(command) => with_runtime(cli.log, || plugin::run(&command)),
     };
     outcome.unwrap_or_else(|error| {
+        if output::unread(&error) {
+            return ExitCode::SUCCESS;
+        }
         let _ = output::error(&error);
         ExitCode::FAILURE
     })

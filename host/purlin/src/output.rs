@@ -16,6 +16,16 @@ pub(crate) fn line(text: impl AsRef<str>) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{}", text.as_ref())
 }
 
+/// Prints what has its form already.
+pub(crate) fn bytes(content: &[u8]) -> io::Result<()> {
+    io::stdout().lock().write_all(content)
+}
+
+/// Whether all that went wrong is that the reader of our output has read enough, as `head` does.
+pub(crate) fn unread(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
 /// Prints an error with its causes, in one line, on standard error.
 pub(crate) fn error(error: &anyhow::Error) -> io::Result<()> {
     let mut text = String::new();

@@ -10,7 +10,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client, ResourceExt as _};
 use purlin_kernel::api::Plugin;
-use purlin_registry::{Artifact, ClientConfig, Manifest, Reference};
+use purlin_registry::{Artifact, ClientConfig, Manifest, Reference, Resolved};
 use serde_json::{Value, json};
 
 use crate::cli::{ClusterArgs, Output, PluginCommand, default_data_dir};
@@ -51,7 +51,7 @@ pub(crate) async fn run(command: &PluginCommand) -> Result<()> {
         PluginCommand::Pack { module, manifest, out } => pack(module, manifest, out),
         PluginCommand::Push { file, reference, output } => push(file, reference, *output).await,
         PluginCommand::Pull { reference, out, output } => pull(reference, out, *output).await,
-        PluginCommand::Inspect { plugin, output } => inspect(plugin, *output).await,
+        PluginCommand::Inspect { plugin, cluster, output } => inspect(plugin, cluster, *output).await,
         PluginCommand::List { cluster, output } => list(cluster, *output).await,
         PluginCommand::Install { reference, name, grants, wait, cluster, output } => {
             let name = name.as_deref();
@@ -103,9 +103,15 @@ async fn pull(reference: &str, out: &Path, form: Output) -> Result<()> {
     Ok(())
 }
 
-async fn inspect(plugin: &str, form: Output) -> Result<()> {
+async fn inspect(plugin: &str, cluster: &ClusterArgs, form: Output) -> Result<()> {
     let path = PathBuf::from(plugin);
-    let artifact = if path.is_file() { read_component(&path)? } else { fetch(plugin).await?.1 };
+    let artifact = if path.is_file() {
+        read_component(&path)?
+    } else if plugin.contains('/') {
+        fetch(plugin).await?.1
+    } else {
+        fetch_installed(plugin, cluster).await?
+    };
     let manifest = artifact.manifest();
     if form == Output::Json {
         let manifest: Value =
@@ -143,6 +149,19 @@ async fn inspect(plugin: &str, form: Output) -> Result<()> {
         .collect();
     output::line(format!("{:<13} {}", "Asks for:", listed(wants)))?;
     Ok(())
+}
+
+/// The artifact that a cluster's plugin is locked to.
+async fn fetch_installed(name: &str, cluster: &ClusterArgs) -> Result<Artifact> {
+    let api: Api<Plugin> = Api::all(connect(cluster).await?);
+    let found = api.get_opt(name).await.context("cannot read the plugins")?;
+    let plugin = found.with_context(|| {
+        format!("there is no file, no reference and no installed plugin {name:?}; see `purlin plugin list`")
+    })?;
+    let digest = plugin.status.and_then(|status| status.digest);
+    let digest = digest.with_context(|| format!("the plugin {name} was not found in its registry yet"))?;
+    let resolved = Resolved::assume(plugin.spec.image.parse()?, digest.parse()?);
+    Ok(registry().pull(&resolved).await?)
 }
 
 async fn list(cluster: &ClusterArgs, form: Output) -> Result<()> {

@@ -152,8 +152,10 @@ async fn a_flood_of_log_lines_is_cut_off_and_the_call_still_answers() {
     plugin.sync(&subject(), sync_request(&plugin)).await.expect("an empty answer");
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("encode");
-    let line =
-        text.lines().find(|line| line.starts_with("purlin_sandbox_log_lines_dropped_total{")).expect("metric");
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("purlin_sandbox_log_lines_dropped_total{"))
+        .expect("metric");
     let dropped: u64 = line.rsplit(' ').next().and_then(|count| count.parse().ok()).expect("number");
     assert!((10_000..20_000).contains(&dropped), "{line}");
 }

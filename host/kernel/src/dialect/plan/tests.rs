@@ -21,7 +21,7 @@ fn check(namespace: &str, children: Vec<Value>) -> Result<Vec<super::Desired>, C
 }
 
 fn map(name: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "elsewhere", "uid": "x"}})
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "uid": "x"}})
 }
 
 #[test]
@@ -36,10 +36,13 @@ fn a_child_gets_its_parent_and_its_parent_s_namespace() {
 fn what_the_manifest_does_not_allow_is_refused() {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}});
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}});
+    let elsewhere =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "elsewhere"}});
     let homeless = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
     for (parent, children) in [
         ("ns", vec![secret]),
         ("ns", vec![namespace]),
+        ("ns", vec![elsewhere]),
         ("ns", vec![map("a"), map("a")]),
         ("ns", vec![json!({"apiVersion": "v1", "kind": "ConfigMap"})]),
         ("ns", vec![json!([])]),

@@ -35,6 +35,8 @@ struct Server {
     /// For each call to the tuner in turn: whether it traps.
     traps: Vec<bool>,
     space: usize,
+    /// Nobody installed the tuner.
+    absent: bool,
 }
 
 impl Server {
@@ -89,7 +91,7 @@ impl World for Simulation {
     }
 
     async fn validate(&self, _: Search) -> Result<Vec<FieldError>, TunerError> {
-        Ok(vec![])
+        if self.0.lock().unwrap().absent { Err(TunerError::Missing) } else { Ok(vec![]) }
     }
 
     async fn suggest(&self, search: Search, count: u32) -> Result<Vec<Suggestion>, TunerError> {
@@ -148,6 +150,25 @@ fn experiment(max: Option<u32>, parallelism: u32) -> Experiment {
     experiment.metadata.uid = Some("uid".to_owned());
     experiment.metadata.generation = Some(1);
     experiment
+}
+
+#[tokio::test]
+async fn a_tuner_that_nobody_installed_ends_the_experiment_after_a_while() {
+    let world = Simulation(Mutex::new(Server { absent: true, ..Server::default() }));
+    let (experiment, conditions) = (experiment(Some(1), 1), Conditions::default());
+    let failed = || {
+        let server = world.0.lock().unwrap();
+        server.status.as_ref().is_some_and(|status| is_true(&status.conditions, "Failed"))
+    };
+    for attempt in [0, super::ABSENCE_BORNE - 1, super::ABSENCE_BORNE] {
+        let context = Context { now_ms: 0, seed: 1, config: "{}".to_owned() };
+        let now = Timestamp::UNIX_EPOCH;
+        let pass =
+            Pass { world: &world, experiment: &experiment, conditions: &conditions, context, now, attempt };
+        assert!(!failed(), "given up before attempt {attempt}");
+        pass.run(vec![]).await.unwrap();
+    }
+    assert!(failed());
 }
 
 proptest! {
