@@ -22,6 +22,8 @@ test: lint unit plugins-unit plugins-check e2e faults-short hostile ## All tests
 lint: ## Formatting and lints, as CI demands them
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo fmt --all --check --manifest-path plugins/Cargo.toml
+	cargo clippy --locked --workspace --all-targets --manifest-path plugins/Cargo.toml -- -D warnings
 
 unit: ## Tests of the host crates, some against a real kube-apiserver
 	tests/real/with.sh cargo test --locked --workspace

@@ -1,5 +1,7 @@
 //! A Pod whose image is a Wasm component in an OCI registry: pushed, pulled, run by the node, its log read.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
