@@ -25,7 +25,8 @@ class Normaliser:
 
     def __init__(self, address):
         # A server may call itself by another of its host's names; the port tells that it means itself.
-        self.address = re.compile(r"[\w.-]+:" + re.escape(address.rpartition(":")[2]) + r"\b")
+        # The look-behind keeps the search linear in a long text without a colon.
+        self.address = re.compile(r"(?<![\w.-])[\w.-]+:" + re.escape(address.rpartition(":")[2]) + r"\b")
         self.uids, self.versions, self.names, self.generated = {}, {}, {}, []
 
     def exchange(self, exchange):

@@ -53,6 +53,13 @@ pub struct About<'a> {
     pub name: &'a str,
 }
 
+impl Cause {
+    /// A cause by its reason's last word (`Invalid` is `FieldValueInvalid`).
+    pub(crate) fn of(reason: &str, field: &str, message: impl Into<String>) -> Self {
+        Self { reason: format!("FieldValue{reason}"), message: message.into(), field: field.to_owned() }
+    }
+}
+
 impl About<'_> {
     fn qualified(&self) -> String {
         if self.group.is_empty() { self.kind.to_owned() } else { format!("{}.{}", self.kind, self.group) }
@@ -249,6 +256,22 @@ impl ApiError {
         let mut error = Self::new(429, "TooManyRequests", message);
         error.details = Some(Box::new(Details { retry_after: Some(seconds), ..Details::default() }));
         error
+    }
+
+    /// 500 without a reason: what the real server answers where it forgot to say what kind of error it met.
+    pub(crate) fn unnamed(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
+    }
+
+    /// 422 for the options of a request, such as `ListOptions`.
+    pub(crate) fn invalid_options(kind: &str, causes: Vec<Cause>) -> Self {
+        Self::invalid(About { group: "meta.k8s.io", kind, name: "" }, causes)
+    }
+
+    /// The same error, with words before its message.
+    pub(crate) fn prefixed(mut self, words: &str) -> Self {
+        self.message.insert_str(0, words);
+        self
     }
 
     /// 500.

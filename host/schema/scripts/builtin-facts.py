@@ -4,7 +4,8 @@
 Usage: builtin-facts.py KUBECONFIG > src/builtin/facts.json
 
 The table holds, for each definition that the served kinds reach, what JSON schema says of it (types, formats, required
-fields, defaults) and what Kubernetes adds (list types and keys, patch strategies, group, version and kind). Descriptions
+fields, defaults) and what Kubernetes adds (list types and keys, patch strategies, group, version and kind). A field that
+an object always has, because the server keeps it as a struct, is marked `x-always`. Descriptions
 are left out: the OpenAPI documents take those from the k8s-openapi crate.
 """
 import json
@@ -32,6 +33,8 @@ def reduce(schema, refs):
     out = {key: value for key, value in schema.items() if key in KEPT}
     if schema.get("default") in ({}, "", 0, None):
         out.pop("default", None)
+    if schema.get("default") == {} and "allOf" in schema:
+        out["x-always"] = True
     for wrapped in schema.get("allOf", [])[:1]:
         schema = {**schema, **wrapped}
     if "$ref" in schema:

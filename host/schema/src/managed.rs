@@ -8,6 +8,7 @@ mod entry;
 mod fields;
 mod merge;
 mod set;
+mod skeleton;
 mod write;
 
 pub use fields::{FieldsError, PathElement};

@@ -149,6 +149,8 @@ pub struct Node {
     pub allowed: Vec<Value>,
     /// Filled in where the field is missing.
     pub default: Option<Value>,
+    /// The server keeps the field as a struct: objects have it even where nobody set it.
+    pub always: bool,
     /// How items are told apart.
     pub list: ListType,
     /// Whether an object is one value (`x-kubernetes-map-type: atomic`).
@@ -278,6 +280,7 @@ fn parse(schema: &Value, path: &str) -> Result<Schema, SchemaError> {
         nullable: flag("nullable"),
         allowed: below("enum").and_then(Value::as_array).cloned().unwrap_or_default(),
         default: object.get("default").cloned(),
+        always: flag("x-always"),
         atomic_map: text("x-kubernetes-map-type") == Some("atomic"),
         merge_key: text("x-kubernetes-patch-merge-key").map(Into::into),
         preserve_unknown: flag("x-kubernetes-preserve-unknown-fields"),

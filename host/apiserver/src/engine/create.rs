@@ -19,7 +19,7 @@ impl Engine {
         intent: &Intent,
     ) -> Result<Outcome, ApiError> {
         if !text(&object, "resourceVersion").is_empty() {
-            return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+            return Err(ApiError::unnamed("resourceVersion should not be set on objects to be created"));
         }
         let base = text(&object, "generateName").to_owned();
         let generated = text(&object, "name").is_empty() && !base.is_empty();
@@ -34,6 +34,14 @@ impl Engine {
             let key = Key::new(resource.table.clone(), namespace, &name);
             let draft = self.draft(&object)?;
             match self.commit(resource, key, Change::Create(draft), intent.dry_run).await {
+                Err(error) if error.reason == "AlreadyExists" && !generated => {
+                    let leaving = self.store.get(&resource.table, namespace, &name);
+                    return Err(if leaving.is_some_and(|stored| stored.facts.terminating) {
+                        error.prefixed("object is being deleted: ")
+                    } else {
+                        error
+                    });
+                }
                 Err(error) if generated && attempt < ATTEMPTS && error.reason == "AlreadyExists" => {}
                 Err(error) => return Err(error),
                 Ok(object) => return Ok(Outcome { object, created: true, warnings }),
@@ -93,7 +101,6 @@ impl Engine {
             custom::establish(object, &self.catalogue, &now());
         }
         let warnings = model::admit(resource, object, None, intent)?;
-        model::own(resource, None, object, intent);
         if let Some(custom) = &resource.custom {
             object["apiVersion"] = crate::catalogue::api_version(&resource.group, &custom.storage).into();
         }

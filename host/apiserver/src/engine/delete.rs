@@ -131,7 +131,7 @@ fn check_preconditions(
     current: &Stored,
     options: &DeleteOptions,
 ) -> Result<(), ApiError> {
-    let about = resource.about(&current.key.name);
+    let about = resource.about_kind(&current.key.name);
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != &*current.facts.uid) {
         let why = format!(
             "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",

@@ -6,7 +6,7 @@ use super::metadata::text;
 use super::{ATTEMPTS, Engine, Intent, Outcome, is_stale};
 use crate::catalogue::Resource;
 use crate::model::{self, PatchKind};
-use crate::status::ApiError;
+use crate::status::{ApiError, Cause};
 
 impl Engine {
     /// Applies `patch` to `name`.
@@ -35,6 +35,9 @@ impl Engine {
                     "the name of the object ({}) does not match the name on the URL ({name})",
                     text(&new, "name")
                 )));
+            }
+            if kind != PatchKind::Apply {
+                check_identity(resource, &old, &new)?;
             }
             let wanted = text(&new, "resourceVersion");
             if !wanted.is_empty() && wanted != current.revision.to_string() {
@@ -74,4 +77,25 @@ impl Engine {
         let object = model::apply(resource, None, &object, intent)?;
         self.create(resource, namespace, object, intent).await
     }
+}
+
+/// A patch may not change what identifies the object.
+fn check_identity(resource: &Resource, old: &Value, new: &Value) -> Result<(), ApiError> {
+    if text(new, "namespace") != text(old, "namespace") {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    for field in ["uid", "deletionTimestamp"] {
+        let given = text(new, field);
+        if !given.is_empty() && given != text(old, field) {
+            let cause = Cause::of(
+                "Invalid",
+                &format!("metadata.{field}"),
+                format!("Invalid value: \"{given}\": field is immutable"),
+            );
+            return Err(ApiError::invalid(resource.about_kind(text(old, "name")), vec![cause]));
+        }
+    }
+    Ok(())
 }

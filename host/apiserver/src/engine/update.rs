@@ -33,9 +33,9 @@ impl Engine {
             if !pinned.is_empty() && pinned != current.revision.to_string() {
                 return Err(ApiError::modified(resource.about(name)));
             }
-            if pinned.is_empty() && resource.custom.is_some() {
+            if pinned.is_empty() && demands_version(resource) {
                 return Err(ApiError::invalid(
-                    resource.about_kind(name),
+                    resource.about(name),
                     vec![Cause {
                         reason: "FieldValueInvalid".into(),
                         message: "Invalid value: 0: must be specified for an update".into(),
@@ -76,12 +76,12 @@ impl Engine {
             custom::fill(&mut new);
             custom::establish(&mut new, &self.catalogue, &now());
         }
+        check_finalizers(resource, &old, &new)?;
         let warnings = model::admit(resource, &mut new, Some(&old), intent)?;
         if has_generation(resource) && intent.subresource.is_empty() && spec_changed(&old, &new) {
             let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             metadata(&mut new)?.insert("generation".into(), json!(generation));
         }
-        model::own(resource, Some(&old), &mut new, intent);
         let mut compared = old.clone();
         for object in [&mut compared, &mut new] {
             metadata(object)?.remove("resourceVersion");
@@ -104,6 +104,37 @@ impl Engine {
         };
         Ok(Outcome { object, created: false, warnings })
     }
+}
+
+/// Kinds whose update must say which version it replaces.
+fn demands_version(resource: &Resource) -> bool {
+    resource.custom.is_some()
+        || resource.is("coordination.k8s.io", "leases")
+        || resource.is("policy", "poddisruptionbudgets")
+        || resource.is(custom::GROUP, custom::PLURAL)
+}
+
+/// An object that is going away may lose finalizers and gets no new ones.
+fn check_finalizers(resource: &Resource, old: &Value, new: &Value) -> Result<(), ApiError> {
+    if !old["metadata"]["deletionTimestamp"].is_string() {
+        return Ok(());
+    }
+    let of = |object: &Value| -> Vec<String> {
+        let all = object["metadata"]["finalizers"].as_array().map(Vec::as_slice).unwrap_or_default();
+        all.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect()
+    };
+    let before = of(old);
+    let added: Vec<String> =
+        of(new).into_iter().filter(|one| !before.contains(one)).map(|one| format!("\"{one}\"")).collect();
+    if added.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+        added.join(", ")
+    );
+    let cause = Cause::of("Forbidden", "metadata.finalizers", message);
+    Err(ApiError::invalid(resource.about_kind(text(old, "name")), vec![cause]))
 }
 
 /// Takes from the old object what this path may not change: the status, or everything but the status.

@@ -41,7 +41,10 @@ pub(crate) fn admit(
     old: Option<&Value>,
     intent: &Intent,
 ) -> Result<Vec<String>, ApiError> {
-    let Some(schema) = schema(resource) else { return Ok(Vec::new()) };
+    let Some(schema) = schema(resource) else {
+        own(resource, old, object, intent);
+        return Ok(Vec::new());
+    };
     let warnings = unknown_fields(resource, prune(object, &schema), intent)?;
     if resource.custom.is_some() {
         apply_defaults(object, &schema);
@@ -55,8 +58,11 @@ pub(crate) fn admit(
             return Err(undecodable(resource, &format!("json: {error}")));
         }
         builtin::defaults::fill(&resource.group, &resource.kind, object);
-        if old.is_none() {
-            builtin::defaults::prepare(&resource.group, &resource.kind, object);
+        // What follows is the server's own doing, which belongs to nobody.
+        own(resource, old, object, intent);
+        match old {
+            None => builtin::defaults::prepare(&resource.group, &resource.kind, object),
+            Some(old) => builtin::defaults::carry(&resource.group, &resource.kind, object, old),
         }
         // What was missing may be filled in now.
         errors = validate(object, old, &schema);
@@ -69,6 +75,9 @@ pub(crate) fn admit(
         errors.extend(custom::check(object));
     }
     if errors.is_empty() {
+        if resource.custom.is_some() {
+            own(resource, old, object, intent);
+        }
         return Ok(warnings);
     }
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -118,7 +127,7 @@ fn writing<T>(resource: &Resource, intent: &Intent, act: impl FnOnce(&Writer<'_>
 }
 
 /// Writes down in `managedFields` what this write set, unless it is an apply, which has done so.
-pub(crate) fn own(resource: &Resource, old: Option<&Value>, object: &mut Value, intent: &Intent) {
+fn own(resource: &Resource, old: Option<&Value>, object: &mut Value, intent: &Intent) {
     if intent.applied {
         return;
     }
@@ -219,7 +228,7 @@ pub(crate) fn check_field(resource: &Resource, path: &str) -> Result<(), ApiErro
     if always || custom || known.contains(&path) {
         return Ok(());
     }
-    Err(ApiError::bad_request(if resource.custom.is_some() {
+    Err(ApiError::bad_request(if resource.custom.is_some() || !known.is_empty() {
         format!("field label not supported: {path}")
     } else {
         format!("\"{path}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")

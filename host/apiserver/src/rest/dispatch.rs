@@ -10,7 +10,7 @@ use axum::response::Response;
 use http::{HeaderValue, header};
 use serde_json::Value;
 
-use super::query::Propagation;
+use super::query::{Propagation, dry_run_of, propagation_of};
 use super::request::{ApiRequest, Verb};
 use super::{body, pods, respond, review, tokens, watch};
 use crate::audit::{AuditObject, AuditRecord, AuditStatus, AuditUser};
@@ -20,7 +20,7 @@ use crate::engine::list::Selection;
 use crate::engine::{Intent, Outcome, metadata, scale};
 use crate::model::PatchKind;
 use crate::server::Core;
-use crate::status::{ApiError, success};
+use crate::status::{ApiError, Cause, success};
 
 /// Everything below a group and version.
 pub(super) async fn resource(State(core): State<Arc<Core>>, request: ApiRequest) -> Response {
@@ -121,14 +121,12 @@ fn intent(request: &ApiRequest) -> Intent {
 
 fn check_apply(request: &ApiRequest, kind: PatchKind) -> Result<(), ApiError> {
     if kind == PatchKind::Apply && request.query.field_manager.is_none() {
-        return Err(ApiError::bad_request(
-            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-        ));
+        let cause = Cause::of("Required", "fieldManager", "Required value: is required for apply patch");
+        return Err(ApiError::invalid_options("PatchOptions", vec![cause]));
     }
     if kind != PatchKind::Apply && request.query.raw("force").is_some() {
-        return Err(ApiError::unprocessable(
-            "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch",
-        ));
+        let cause = Cause::of("Forbidden", "force", "Forbidden: may not be specified for non-apply patch");
+        return Err(ApiError::invalid_options("PatchOptions", vec![cause]));
     }
     Ok(())
 }
@@ -183,11 +181,17 @@ fn delete_options(request: &ApiRequest) -> Result<DeleteOptions, ApiError> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let mut propagation = query.propagation;
     if let Some(name) = given["propagationPolicy"].as_str() {
-        propagation = Some(Propagation::parse(name).ok_or_else(|| {
-            ApiError::unprocessable(format!(
-                "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{name}\": supported values: \"Background\", \"Foreground\", \"Orphan\""
-            ))
-        })?);
+        propagation = Some(propagation_of(name)?);
+        if given["orphanDependents"].is_boolean() {
+            let message = format!(
+                "Invalid value: \"{name}\": orphanDependents and deletionPropagation cannot be both set"
+            );
+            let cause = Cause::of("Invalid", "propagationPolicy", message);
+            return Err(ApiError::invalid_options("DeleteOptions", vec![cause]));
+        }
+    }
+    if let Some(Value::Array(asked)) = given.get("dryRun") {
+        dry_run_of(&asked.iter().filter_map(Value::as_str).collect::<Vec<_>>(), "DeleteOptions")?;
     }
     if propagation.is_none()
         && let Some(orphan) = given["orphanDependents"].as_bool().or(query.orphan_dependents)

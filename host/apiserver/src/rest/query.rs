@@ -2,7 +2,7 @@
 //!
 //! Used by the extractor in `rest::request`. Unknown parameters are ignored, as the real server does.
 
-use crate::status::ApiError;
+use crate::status::{ApiError, Cause};
 
 /// Which versions of a list a client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,9 @@ pub(crate) enum FieldValidation {
     Strict,
 }
 
+/// The longest name of a field manager, in bytes.
+const LONGEST_MANAGER: usize = 128;
+
 /// Parsed query parameters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query {
@@ -67,11 +70,14 @@ pub(crate) struct Query {
 
 impl Query {
     /// Parses the part after `?`.
-    pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
+    ///
+    /// # Errors
+    /// In words about `options`, the kind of options that the verb takes.
+    pub(crate) fn parse(text: &str, options: &str) -> Result<Self, ApiError> {
         let mut query = Self { raw: decode(text), ..Self::default() };
         let raw = std::mem::take(&mut query.raw);
         for (name, value) in &raw {
-            query.take(name, value)?;
+            query.take(name, value, options)?;
         }
         query.raw = raw;
         query.check()?;
@@ -83,7 +89,7 @@ impl Query {
         self.raw.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
-    fn take(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+    fn take(&mut self, name: &str, value: &str, options: &str) -> Result<(), ApiError> {
         let given = (!value.is_empty()).then(|| value.to_owned());
         match name {
             "labelSelector" => self.label_selector = given,
@@ -99,9 +105,11 @@ impl Query {
                     "NotOlderThan" => Some(VersionMatch::NotOlderThan),
                     "Exact" => Some(VersionMatch::Exact),
                     _ => {
-                        return Err(ApiError::unprocessable(format!(
-                            "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Unsupported value: \"{value}\": supported values: \"Exact\", \"NotOlderThan\""
-                        )));
+                        let message = format!(
+                            "Unsupported value: \"{value}\": supported values: \"Exact\", \"NotOlderThan\", \"\""
+                        );
+                        let cause = Cause::of("NotSupported", name, message);
+                        return Err(ApiError::invalid_options("ListOptions", vec![cause]));
                     }
                 };
             }
@@ -111,11 +119,18 @@ impl Query {
             "watch" => self.watch = flag(value),
             "allowWatchBookmarks" => self.bookmarks = flag(value),
             "sendInitialEvents" => self.initial_events = Some(flag(value)),
-            "dryRun" => self.dry_run = dry_run(value)?,
-            "fieldManager" => self.field_manager = given,
-            "fieldValidation" => self.field_validation = field_validation(value)?,
+            "dryRun" => self.dry_run = dry_run_of(&[value], options)?,
+            "fieldManager" => {
+                if value.len() > LONGEST_MANAGER {
+                    let message = format!("Too long: may not be more than {LONGEST_MANAGER} bytes");
+                    let cause = Cause::of("TooLong", name, message);
+                    return Err(ApiError::invalid_options(options, vec![cause]));
+                }
+                self.field_manager = given;
+            }
+            "fieldValidation" => self.field_validation = field_validation(value, options)?,
             "force" => self.force = flag(value),
-            "propagationPolicy" => self.propagation = Some(propagation(value)?),
+            "propagationPolicy" => self.propagation = Some(propagation_of(value)?),
             "gracePeriodSeconds" => self.grace_period = Some(number(value)?),
             "orphanDependents" => self.orphan_dependents = Some(flag(value)),
             "pretty" => self.pretty = Some(flag(value)),
@@ -126,7 +141,8 @@ impl Query {
 
     fn check(&self) -> Result<(), ApiError> {
         let refused = |why: &str| {
-            Err(ApiError::unprocessable(format!("ListOptions.meta.k8s.io \"\" is invalid: {why}")))
+            let (field, why) = why.split_once(": ").unwrap_or(("", why));
+            Err(ApiError::invalid_options("ListOptions", vec![Cause::of("Forbidden", field, why)]))
         };
         if self.watch {
             if self.initial_events.is_some() && self.version_match != Some(VersionMatch::NotOlderThan) {
@@ -209,32 +225,40 @@ pub(crate) fn revision(value: &str) -> Result<u64, ApiError> {
     })
 }
 
-fn dry_run(value: &str) -> Result<bool, ApiError> {
-    match value {
-        "" => Ok(false),
-        "All" => Ok(true),
-        _ => Err(ApiError::unprocessable(format!(
-            " \"\" is invalid: dryRun: Unsupported value: \"{value}\": supported values: \"All\""
-        ))),
+/// Whether a write is only tried.
+pub(crate) fn dry_run_of(values: &[&str], options: &str) -> Result<bool, ApiError> {
+    if values.iter().all(|value| value.is_empty() || *value == "All") {
+        return Ok(values.contains(&"All"));
     }
+    let shown = serde_json::Value::from(values.to_vec());
+    let message = format!("Unsupported value: {shown}: supported values: \"All\"");
+    Err(ApiError::invalid_options(options, vec![Cause::of("NotSupported", "dryRun", message)]))
 }
 
-fn field_validation(value: &str) -> Result<FieldValidation, ApiError> {
+fn field_validation(value: &str, options: &str) -> Result<FieldValidation, ApiError> {
     match value {
         "" | "Warn" => Ok(FieldValidation::Warn),
         "Ignore" => Ok(FieldValidation::Ignore),
         "Strict" => Ok(FieldValidation::Strict),
-        _ => Err(ApiError::unprocessable(format!(
-            " \"\" is invalid: fieldValidation: Unsupported value: \"{value}\": supported values: \"Ignore\", \"Strict\", \"Warn\""
-        ))),
+        _ => {
+            let message = format!(
+                "Unsupported value: \"{value}\": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
+            );
+            Err(ApiError::invalid_options(
+                options,
+                vec![Cause::of("NotSupported", "fieldValidation", message)],
+            ))
+        }
     }
 }
 
-fn propagation(value: &str) -> Result<Propagation, ApiError> {
+/// A propagation policy by name.
+pub(crate) fn propagation_of(value: &str) -> Result<Propagation, ApiError> {
     Propagation::parse(value).ok_or_else(|| {
-        ApiError::unprocessable(format!(
-            "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{value}\": supported values: \"Background\", \"Foreground\", \"Orphan\""
-        ))
+        let message = format!(
+            "Unsupported value: \"{value}\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+        );
+        ApiError::invalid_options("DeleteOptions", vec![Cause::of("NotSupported", "propagationPolicy", message)])
     })
 }
 
@@ -247,7 +271,8 @@ mod tests {
     #[test]
     fn parameters_are_decoded() {
         let query =
-            Query::parse("labelSelector=a%3Db%2Cc+in+%28d%29&limit=5&watch=1&dryRun=All").expect("valid");
+            Query::parse("labelSelector=a%3Db%2Cc+in+%28d%29&limit=5&watch=1&dryRun=All", "ListOptions")
+                .expect("valid");
         assert_eq!(query.label_selector.as_deref(), Some("a=b,c in (d)"));
         assert!(query.limit == 5 && query.watch && query.dry_run);
     }
@@ -260,15 +285,15 @@ mod tests {
             "watch=1&sendInitialEvents=true",
             "dryRun=x",
         ] {
-            assert_eq!(Query::parse(text).expect_err(text).code, 422, "{text}");
+            assert_eq!(Query::parse(text, "ListOptions").expect_err(text).code, 422, "{text}");
         }
-        assert_eq!(Query::parse("resourceVersion=abc").expect_err("refused").code, 400);
+        assert_eq!(Query::parse("resourceVersion=abc", "ListOptions").expect_err("refused").code, 400);
     }
 
     proptest! {
         #[test]
         fn no_text_panics(text in ".{0,60}") {
-            let _ = Query::parse(&text);
+            let _ = Query::parse(&text, "ListOptions");
         }
     }
 }

@@ -167,7 +167,7 @@ async fn parse(request: Request, core: &Arc<Core>) -> Result<ApiRequest, ApiErro
         .catalogue
         .find(&target.group, &target.version, &target.plural)
         .ok_or_else(ApiError::no_such_resource)?;
-    let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+    let query = Query::parse(parts.uri.query().unwrap_or_default(), options_of(&parts.method))?;
     let verb = verb(&parts.method, &target, &resource, &query)?;
     authorize(core, &identity, verb, &target)?;
     let format = Format::negotiate(&parts.headers, &query, verb)?;
@@ -178,6 +178,17 @@ async fn parse(request: Request, core: &Arc<Core>) -> Result<ApiRequest, ApiErro
         .to_bytes();
     let uri = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     Ok(ApiRequest { verb, target, resource, query, identity, headers: parts.headers, format, body, uri })
+}
+
+/// The kind of options that a method's query is read as.
+fn options_of(method: &Method) -> &'static str {
+    match method.as_str() {
+        "POST" => "CreateOptions",
+        "PUT" => "UpdateOptions",
+        "PATCH" => "PatchOptions",
+        "DELETE" => "DeleteOptions",
+        _ => "ListOptions",
+    }
 }
 
 fn verb(method: &Method, target: &Target, resource: &Resource, query: &Query) -> Result<Verb, ApiError> {

@@ -241,7 +241,7 @@ pub(super) fn table_of(request: &ApiRequest, metadata: Value, objects: &[Value],
         .map(|object| {
             let mut row = json!({"cells": table::cells(&shown, object)});
             match include {
-                "None" => {}
+                "None" => row["object"] = Value::Null,
                 "Object" => row["object"] = object.clone(),
                 _ => row["object"] = partial(object),
             }

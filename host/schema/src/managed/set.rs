@@ -301,6 +301,11 @@ fn compare_both(
         return;
     }
     let node = schema.map(Schema::node);
+    if old.is_null() && !Container::of(new, node).is_leaf() {
+        // The place was there, empty: what is in it is new, the place itself is not.
+        into.added.enter(element, false, all_below(new, schema));
+        return;
+    }
     let leaves = Container::of(old, node).is_leaf() || Container::of(new, node).is_leaf();
     if leaves {
         into.modified.enter(element, true, FieldSet::default());

@@ -7,6 +7,7 @@ use super::entry::{self, Entry};
 use super::fields::PathElement;
 use super::merge::{merge, take_out};
 use super::set::{FieldSet, compare};
+use super::skeleton::with_skeleton;
 use crate::schema::Schema;
 
 /// Fields that nobody owns: the API server writes them.
@@ -103,7 +104,7 @@ pub fn update(live: Option<&Value>, mut new: Value, writer: &Writer<'_>, schema:
         return new;
     }
     let mut entries = if live.is_some() { entry::read(old) } else { Vec::new() };
-    let mut comparison = compare(old, &new, schema);
+    let mut comparison = compare(&with_skeleton(old, schema), &with_skeleton(&new, schema), schema);
     for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
         strip(set, writer);
     }
@@ -174,7 +175,7 @@ pub fn apply(
         let owned = entries.iter().fold(fields.clone(), |all, entry| all.union(&entry.fields));
         take_out(&mut merged, &previous.fields, &owned, schema);
     }
-    let mut comparison = compare(old, &merged, schema);
+    let mut comparison = compare(&with_skeleton(old, schema), &with_skeleton(&merged, schema), schema);
     for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
         strip(set, writer);
     }
@@ -234,11 +235,7 @@ fn conflicts_with(other: &Entry, contested: &FieldSet) -> Vec<Conflict> {
     }
     let describe = |path: Vec<PathElement>| -> Conflict {
         let field: String = path.iter().map(PathElement::describe).collect();
-        let at = match (&other.time, other.applies) {
-            (Some(time), false) => format!(" at {time}"),
-            _ => String::new(),
-        };
-        Conflict { message: format!("conflict with {owner}{at}"), owner: owner.clone(), field }
+        Conflict { message: format!("conflict with {owner}"), owner: owner.clone(), field }
     };
     contested.paths().into_iter().map(describe).collect()
 }

@@ -28,6 +28,13 @@ pub fn prepare(group: &str, kind: &str, object: &mut Value) {
     }
 }
 
+/// Keeps of the stored object what the server once added to it and an update may leave out.
+pub fn carry(group: &str, kind: &str, object: &mut Value, old: &Value) {
+    if (group, kind) == ("", "Pod") {
+        pod::carry(object, old);
+    }
+}
+
 /// Sets a field that is missing, null or an empty text.
 fn set(object: &mut Value, key: &str, value: impl Into<Value>) {
     if let Some(map) = object.as_object_mut()

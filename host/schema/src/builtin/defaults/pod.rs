@@ -39,6 +39,16 @@ pub(super) fn prepare(pod: &mut Value) {
     }
 }
 
+/// What admission once added to a pod stays when an update leaves it out.
+pub(super) fn carry(pod: &mut Value, old: &Value) {
+    let Some(spec) = inside(pod, "spec") else { return };
+    for field in ["priority", "preemptionPolicy", "tolerations"] {
+        if let Some(kept) = old["spec"].get(field) {
+            set(spec, field, kept.clone());
+        }
+    }
+}
+
 fn tolerate(spec: &mut Value, key: &str) {
     set(spec, "tolerations", json!([]));
     let Some(tolerations) = spec["tolerations"].as_array_mut() else { return };

@@ -63,6 +63,53 @@ fn ends_with(text: &str, edge: impl Fn(u8) -> bool) -> bool {
     bytes.first().is_some_and(|byte| edge(*byte)) && bytes.last().is_some_and(|byte| edge(*byte))
 }
 
+/// Finalizers that need no domain before their name.
+const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
+fn finalizers(metadata: &Value, errors: &mut Vec<FieldError>) {
+    for (at, finalizer) in metadata["finalizers"].as_array().into_iter().flatten().enumerate() {
+        let name = finalizer.as_str().unwrap_or_default();
+        refuse("metadata.finalizers", name, key_faults(name), errors);
+        if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
+            errors.push(FieldError::invalid(
+                format!("metadata.finalizers[{at}]"),
+                finalizer,
+                "name is neither a standard finalizer name nor is it fully qualified",
+            ));
+        }
+    }
+}
+
+fn owners(metadata: &Value, errors: &mut Vec<FieldError>) {
+    let owners = metadata["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for (at, owner) in owners.iter().enumerate() {
+        for field in ["apiVersion", "kind", "name", "uid"] {
+            if owner[field].as_str().is_none_or(str::is_empty) {
+                errors.push(FieldError::required(
+                    format!("metadata.ownerReferences[{at}].{field}"),
+                    "must not be empty",
+                ));
+            }
+        }
+    }
+    let mut controllers = owners.iter().filter(|owner| owner["controller"] == true);
+    if let (Some(first), Some(second)) = (controllers.next(), controllers.next()) {
+        let called = |owner: &Value| {
+            let text = |field: &str| owner[field].as_str().unwrap_or_default().to_owned();
+            format!("{}/{}", text("kind"), text("name"))
+        };
+        errors.push(FieldError::invalid(
+            "metadata.ownerReferences",
+            &metadata["ownerReferences"],
+            format!(
+                "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
+                called(first),
+                called(second)
+            ),
+        ));
+    }
+}
+
 /// The metadata of any object, named as its kind must be.
 pub(super) fn metadata(group: &str, kind: &str, metadata: &Value, errors: &mut Vec<FieldError>) {
     let name = metadata["name"].as_str().unwrap_or_default();
@@ -88,6 +135,8 @@ pub(super) fn metadata(group: &str, kind: &str, metadata: &Value, errors: &mut V
         refuse("metadata.annotations", key, key_faults(&key.to_lowercase()), errors);
         size += key.len() + value.as_str().map_or(0, str::len);
     }
+    finalizers(metadata, errors);
+    owners(metadata, errors);
     const MOST: usize = 256 * 1024;
     if size > MOST {
         let detail = format!("may not be more than {MOST} bytes");
