@@ -26,7 +26,8 @@ mod tests {
     #[test]
     fn only_what_became_true_is_told() {
         let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": kind, "message": "m"});
-        let before = json!({"status": {"conditions": [condition("Created", "True"), condition("Running", "True")]}});
+        let before =
+            json!({"status": {"conditions": [condition("Created", "True"), condition("Running", "True")]}});
         let after = json!({"conditions": [
             condition("Created", "True"), condition("Running", "False"), condition("Failed", "True"),
         ]});

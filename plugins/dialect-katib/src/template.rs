@@ -68,7 +68,8 @@ pub(crate) fn label_pods(object: &mut Value, experiment: &str) {
     match object {
         Value::Object(fields) => {
             for (name, field) in fields {
-                let fits = |path: &[&str]| field.at(path).is_none_or(|value| value.is_object() || value.is_null());
+                let fits =
+                    |path: &[&str]| field.at(path).is_none_or(|value| value.is_object() || value.is_null());
                 let is_template = field.at(&["spec", "containers"]).is_some_and(Value::is_array);
                 if name == "template" && is_template && fits(&["metadata"]) && fits(&["metadata", "labels"]) {
                     field["metadata"]["labels"][EXPERIMENT_LABEL] = experiment.into();
