@@ -2,7 +2,8 @@
 
 An entry names case, step, path and both values exactly; or, for a difference that one decision makes in many places, it
 has a `where`: a regular expression that the whole path must match, and, where given, one for the whole of either value's
-JSON. One that matches no difference any more is stale: the list may only describe what is.
+JSON. An exact entry that matches no difference any more is stale: the list may only describe what is. A wide one is not
+judged: a filtered replay need not meet it.
 """
 
 import json
