@@ -26,7 +26,8 @@ lint: ## Formatting and lints, as CI demands them
 	cargo clippy --locked --workspace --all-targets --manifest-path plugins/Cargo.toml -- -D warnings
 
 unit: ## Tests of the host crates, some against a real kube-apiserver
-	tests/real/with.sh cargo test --locked --workspace
+	# The node's tests against a real API server have failed by timing, rarely; see docs/status.md.
+	scripts/attempts.sh 3 tests/real/with.sh cargo test --locked --workspace
 
 plugins: ## Build the plugins and write plugins/dist
 	scripts/plugins.sh build

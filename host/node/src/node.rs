@@ -15,7 +15,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::capabilities::{Capabilities, capabilities};
 use crate::events::{Recorder, Severity};
@@ -81,6 +81,9 @@ pub enum NodeError {
         source: kube::Error,
     },
 }
+
+/// How often the removal of a Pod's folder is tried.
+const REMOVALS: u32 = 50;
 
 /// What workers share.
 pub(crate) struct Shared {
@@ -214,8 +217,19 @@ impl Node {
                 Ok(Some(watcher::Event::InitDone)) => self.end_unlisted(&listed, &mut workers).await,
                 Ok(Some(watcher::Event::Apply(pod))) => self.see(pod, &mut workers, &mut tasks),
                 Ok(Some(watcher::Event::Delete(pod))) => {
-                    if let Some(worker) = workers.get(&pod.uid().unwrap_or_default()) {
-                        worker.send_replace(None);
+                    let uid = pod.uid().unwrap_or_default();
+                    match workers.get(&uid).filter(|worker| !worker.is_closed()) {
+                        Some(worker) => {
+                            worker.send_replace(None);
+                        }
+                        // Its worker has ended, which may have been before the last that it left behind.
+                        None => {
+                            let folder = self.shared.pods_dir.join(&uid);
+                            tasks.spawn(async move {
+                                destroy(&folder).await;
+                                uid
+                            });
+                        }
                     }
                 }
                 Ok(None) => return,
@@ -300,9 +314,14 @@ pub(crate) async fn destroy(pod_dir: &Path) {
             tries += 1;
         }
     }
-    if let Err(error) = fs::remove_dir_all(pod_dir)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        warn!(dir = %pod_dir.display(), %error, "a Pod's folder cannot be removed");
+    // A shim that was just killed may still have been writing: the folder is not empty for a moment after it was emptied.
+    for _ in 0..REMOVALS {
+        match fs::remove_dir_all(pod_dir) {
+            Ok(()) => return,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => debug!(dir = %pod_dir.display(), %error, "a Pod's folder cannot be removed yet"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
+    warn!(dir = %pod_dir.display(), "a Pod's folder cannot be removed; the next start tries again");
 }

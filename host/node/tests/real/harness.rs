@@ -242,6 +242,22 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Waits for an Event of a reason: Events are written after the status that they go with.
+    pub(crate) async fn said(&self, reason: &str) {
+        let events = self.api::<k8s_openapi::api::core::v1::Event>();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let found = events.list(&Default::default()).await.unwrap().items;
+            if found.iter().any(|event| event.reason.as_deref() == Some(reason)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no {reason} Event in 20 s");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -1,6 +1,6 @@
 //! What a Pod's containers get and what its status says.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use serde_json::json;
 
 use crate::harness::{Host, eventually};
@@ -74,8 +74,7 @@ async fn an_image_path_is_what_the_map_says() {
     let pod = host.ended("mapped").await;
     let log = host.log(&pod, false).await;
     assert!(log.starts_with("hello from ") && log.ends_with("mapped\n"), "{log}");
-    let events = host.api::<Event>().list(&Default::default()).await.unwrap();
-    assert!(events.items.iter().any(|event| event.reason.as_deref() == Some("ImageMapped")));
+    host.said("ImageMapped").await;
     host.finish().await;
 }
 
