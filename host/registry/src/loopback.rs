@@ -63,20 +63,15 @@ impl Loopback {
     /// Puts in the artifacts of an OCI layout, each by its name `repository:tag`. A tag that is already there is moved
     /// to the seed's artifact.
     pub fn seed(&self, folder: &Path) -> Result<usize, SeedError> {
-        self.put_all(layout::read(folder)?)
+        self.seed_artifacts(&layout::read(folder)?)
     }
 
-    /// The same of a layout that is embedded in the program.
-    pub fn seed_embedded(&self, folder: &include_dir::Dir<'_>) -> Result<usize, SeedError> {
-        self.put_all(layout::read_embedded(folder)?)
-    }
-
-    fn put_all(&self, artifacts: Vec<(String, Artifact)>) -> Result<usize, SeedError> {
-        let count = artifacts.len();
+    /// The same of artifacts that were read already.
+    pub fn seed_artifacts(&self, artifacts: &[(String, Artifact)]) -> Result<usize, SeedError> {
         for (name, artifact) in artifacts {
-            self.put(&name, &artifact).map_err(|reason| SeedError::Store { name, reason })?;
+            self.put(name, artifact).map_err(|reason| SeedError::Store { name: name.clone(), reason })?;
         }
-        Ok(count)
+        Ok(artifacts.len())
     }
 
     fn put(&self, name: &str, artifact: &Artifact) -> Result<(), String> {

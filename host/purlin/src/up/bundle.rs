@@ -10,9 +10,9 @@ static DIST: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../plugins/dist");
 
 /// Puts what the binary carries into the registry and says what to install from it.
 pub(crate) fn seed(registry: &Loopback, registry_host: &str) -> Result<Vec<FirstParty>> {
-    registry.seed_embedded(&DIST)?;
     let artifacts =
         layout::read_embedded(&DIST).context("the plugins in this binary are damaged; build it again")?;
+    registry.seed_artifacts(&artifacts)?;
     Ok(artifacts
         .into_iter()
         .map(|(repository_and_tag, artifact)| FirstParty {
