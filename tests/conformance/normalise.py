@@ -1,5 +1,5 @@
 """Replaces what two servers cannot have in common: uids, resource versions, times, random suffixes, their own address and
-opaque continue tokens. Nothing else may be taken out here; an accepted difference belongs in `explained.yaml`.
+opaque continue tokens; and puts what has no order of its own into one. Nothing else may be taken out here; an accepted difference belongs in `explained.yaml`.
 
 Within a case each uid and each object's resource version becomes a numbered mark in the order of its appearance, so that
 two values that are equal on one server and differ on the other are still a difference.
@@ -45,6 +45,8 @@ class Normaliser:
         if isinstance(value, dict):
             if value.get("kind") == "Table" and isinstance(value.get("columnDefinitions"), list):
                 value = self._without_ages(value)
+            if value.get("kind") == "Status":
+                value = _with_causes_in_order(value)
             if "items" in value or value.get("kind") in ("Table", "Status"):
                 path = (*path, "<collection>")
             return {self._text(k): self._value(v, (*path, k)) for k, v in value.items()}
@@ -94,6 +96,21 @@ class Normaliser:
 
     def _quoted_version(self, match):
         return match[1] + (self.versions.get(match[2]) or match[2])
+
+
+def _with_causes_in_order(status):
+    """Several causes come from fields that a real server keeps in a map, and walks through in no order of its own."""
+    causes = (status.get("details") or {}).get("causes") or []
+    texts = [f"{cause.get('field')}: {cause.get('message')}" for cause in causes]
+    listed = f"[{', '.join(texts)}]"
+    if len(causes) < 2 or listed not in status.get("message", ""):
+        return status
+    ordered = sorted(causes, key=lambda cause: (cause.get("field", ""), cause.get("message", "")))
+    return {
+        **status,
+        "message": status["message"].replace(listed, f"[{', '.join(sorted(texts))}]"),
+        "details": {**status["details"], "causes": ordered},
+    }
 
 
 def _time(match):

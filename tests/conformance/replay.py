@@ -10,6 +10,9 @@ from .normalise import Normaliser
 from .session import Exchange, Session
 
 
+BROKE_OFF = "(the case could not go on)"
+
+
 @dataclasses.dataclass
 class Outcome:
     """One case: how many requests each server answered, and what differed."""
@@ -34,6 +37,12 @@ def replay(case, a, b, run, explanations):
             outcome.unexplained.append(difference)
         else:
             outcome.explained.append((difference, reason))
+    # Two servers at which a case breaks off in the same way do not differ, but what it would have compared is untested.
+    outcome.unexplained += [
+        compare.Difference(case.name, step, BROKE_OFF, ".body", a["body"], b["body"])
+        for step, (a, b) in enumerate(zip(left, right), 1)
+        if a["request"] == b["request"] == BROKE_OFF
+    ]
     return outcome
 
 
@@ -43,7 +52,7 @@ def _play(case, server, run):
         case.run(session)
     except Exception as error:  # an unexpected answer stops the case; that itself is compared
         session.exchanges.append(
-            Exchange("(the case could not go on)", 0, {}, f"{type(error).__name__}: {error}")
+            Exchange(BROKE_OFF, 0, {}, f"{type(error).__name__}: {error}")
         )
     finally:
         with contextlib.suppress(urllib3.exceptions.HTTPError):  # a connection that the case broke

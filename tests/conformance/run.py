@@ -14,7 +14,8 @@ def main(reports, arguments):
     prefix = "purlin-conformance-"
     with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as directory:
         real = Real(pathlib.Path(directory) / "real")
-        embedded = Server(pathlib.Path(directory) / "up")
+        # As bare as the other: a kube-apiserver has no controllers beside it here.
+        embedded = Server(pathlib.Path(directory) / "up", arguments=["--api-only"])
         try:
             real.start()
             embedded.start()

@@ -52,8 +52,9 @@ async fn ensure(
     }
 }
 
-/// Follows namespaces and definitions for as long as the server lives.
-pub(crate) async fn run(engine: Arc<Engine>, authority: String) {
+/// Follows definitions for as long as the server lives, and namespaces where there is an authority's certificate to give
+/// them.
+pub(crate) async fn run(engine: Arc<Engine>, authority: Option<String>) {
     let mut namespaces = engine.store.subscribe(NAMESPACES);
     let mut accounts = engine.store.subscribe("/serviceaccounts");
     let mut maps = engine.store.subscribe("/configmaps");
@@ -63,7 +64,7 @@ pub(crate) async fn run(engine: Arc<Engine>, authority: String) {
         for wake in [&mut namespaces, &mut accounts, &mut maps, &mut definitions] {
             wake.mark_unchanged();
         }
-        let waiting = round(&engine, &authority).await;
+        let waiting = round(&engine, authority.as_deref()).await;
         let again = if waiting { AGAIN } else { COMPACT };
         // Every receiver lives as long as the store, which this function holds: an error cannot come.
         tokio::select! {
@@ -86,9 +87,11 @@ async fn furniture_changed(accounts: &mut watch::Receiver<u64>, maps: &mut watch
 }
 
 /// Looks at every namespace and definition; answers whether something waits.
-async fn round(engine: &Engine, authority: &str) -> bool {
+async fn round(engine: &Engine, authority: Option<&str>) -> bool {
     let mut waiting = false;
-    for namespace in engine.store.list(NAMESPACES, None).items {
+    let namespaces = authority.map(|_| engine.store.list(NAMESPACES, None).items);
+    for namespace in namespaces.into_iter().flatten() {
+        let authority = authority.unwrap_or_default();
         let name = &*namespace.key.name;
         let done = if namespace.facts.terminating {
             empty_namespace(engine, name).await

@@ -19,7 +19,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::rest::{failure, public};
+use crate::auth::Identity;
+use crate::rest::{failure, may_see_path, public};
 use crate::server::Core;
 use crate::status::ApiError;
 
@@ -112,10 +113,15 @@ async fn answer(
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "))
             .unwrap_or_default();
-        match core.authenticate(token.trim()) {
-            Some((identity, _)) => request.extensions_mut().insert(identity),
-            None => return Ok(failure(&ApiError::unauthorized())),
+        let identity = match (token.trim(), core.authenticate(token.trim())) {
+            (_, Some((identity, _))) => identity,
+            ("", None) => Identity::anonymous(),
+            (_, None) => return Ok(failure(&ApiError::unauthorized())),
         };
+        if let Err(refused) = may_see_path(core, &identity, request.uri().path()) {
+            return Ok(failure(&refused));
+        }
+        request.extensions_mut().insert(identity);
     }
     router.oneshot(request).await
 }

@@ -31,6 +31,9 @@ pub struct Config {
     pub audit: Option<Arc<dyn AuditSink>>,
     /// Decides who may do what; by default administrators, Purlin's parts and service accounts may do everything.
     pub authorizer: Option<Arc<dyn Authorizer>>,
+    /// Nobody acts on what is stored: dependents are not collected, namespaces get nothing and are not emptied. That is
+    /// what an API server is without the controllers that a cluster runs beside it.
+    pub without_controllers: bool,
 }
 
 /// Why a server cannot be opened.
@@ -104,7 +107,7 @@ impl ApiServer {
     /// # Errors
     /// When the folder, the store or the keys cannot be used; the text says what to do.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
-        let Config { data_dir, audit, authorizer } = config;
+        let Config { data_dir, audit, authorizer, without_controllers } = config;
         std::fs::create_dir_all(&data_dir)
             .map_err(|source| OpenError::Folder { path: data_dir.clone(), source })?;
         let pki = Arc::new(Pki::open(&data_dir.join("pki"))?);
@@ -124,10 +127,13 @@ impl ApiServer {
         lifecycle::ensure_defaults(&core.engine)
             .await
             .map_err(|error| OpenError::Store(error.to_string()))?;
+        let namespaces = (!without_controllers).then(|| pki.ca.clone());
         tokio::spawn(
-            stopping.clone().run_until_cancelled_owned(lifecycle::run(core.engine.clone(), pki.ca.clone())),
+            stopping.clone().run_until_cancelled_owned(lifecycle::run(core.engine.clone(), namespaces)),
         );
-        tokio::spawn(stopping.clone().run_until_cancelled_owned(collect::run(core.engine.clone())));
+        if !without_controllers {
+            tokio::spawn(stopping.clone().run_until_cancelled_owned(collect::run(core.engine.clone())));
+        }
         let router = rest::router(core.clone());
         Ok(Self { core, router, pki, _guard: Arc::new(stopping.drop_guard()) })
     }

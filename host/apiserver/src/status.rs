@@ -99,6 +99,14 @@ impl ApiError {
         Self::new(404, "NotFound", message).about(about)
     }
 
+    /// 403 for a path that is no resource.
+    pub(crate) fn forbidden_path(user: &str, path: &str) -> Self {
+        let message = format!("forbidden: User \"{user}\" cannot get path \"{path}\"");
+        let mut error = Self::new(403, "Forbidden", message);
+        error.details = Some(Box::default());
+        error
+    }
+
     /// 404 for a path or resource that is not served.
     pub fn no_such_resource() -> Self {
         let mut error = Self::new(404, "NotFound", "the server could not find the requested resource");
@@ -213,18 +221,18 @@ impl ApiError {
         error
     }
 
-    /// 406.
-    pub(crate) fn none_acceptable() -> Self {
+    /// 406; `media_known`: the media type is served, but not the form that it was asked in.
+    pub(crate) fn none_acceptable(media_known: bool) -> Self {
         let mut error = Self::new(
             406,
             "NotAcceptable",
             "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml",
         );
-        error.details = Some(Box::default());
+        error.details = (!media_known).then(Box::default);
         error
     }
 
-    /// 415 for a patch.
+    /// 415 for a patch of no known kind.
     pub(crate) fn unsupported_patch() -> Self {
         let mut error = Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
         error.details = Some(Box::default());

@@ -93,7 +93,8 @@ pub(crate) enum Command {
 #[command(after_help = "Examples:\n  \
     purlin up\n  \
     purlin up --image-map examples/digits/image-map.yaml\n  \
-    purlin up --data-dir ./state --port 8443\n\n\
+    purlin up --data-dir ./state --port 8443\n  \
+    purlin up --api-only --data-dir \"$(mktemp -d)\"\n\n\
     Then: export KUBECONFIG=DATA_DIR/kubeconfig; kubectl get plugins")]
 pub(crate) struct UpArgs {
     /// Where all state is kept
@@ -111,6 +112,9 @@ pub(crate) struct UpArgs {
     /// Do not install the plugins that come with Purlin
     #[arg(long)]
     pub(crate) no_plugins: bool,
+    /// Serve the Kubernetes API and nothing else: no node, no controllers, no plugins. For tests that need an API server
+    #[arg(long, conflicts_with_all = ["image_map", "no_plugins"])]
+    pub(crate) api_only: bool,
 }
 
 #[derive(Debug, Args)]

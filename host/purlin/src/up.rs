@@ -69,6 +69,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         data_dir: data.path().to_owned(),
         audit: Some(Arc::new(AuditFile::new(audit))),
         authorizer: None,
+        without_controllers: args.api_only,
     })
     .await
     .context("cannot open the Kubernetes API")?;
@@ -77,17 +78,26 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     let kubeconfig = data.write_private("kubeconfig", &api.kubeconfig(api_address))?;
     spawn_api(&mut parts, &api, listeners.api, &stop);
     reporter.step("api", &format!("https://{api_address}"));
+    if args.api_only {
+        let exposed = Exposition::new(metrics, readiness.clone()).router();
+        spawn_http(&mut parts, "health and metrics", listeners.metrics, exposed, &stop);
+        readiness.done("plugins");
+        reporter.ready(started.elapsed(), &kubeconfig, ports, args.bind);
+        return serve(parts, &stop, &reporter, &mut interrupt, &mut terminate).await;
+    }
 
     let registry_host = format!("localhost:{}", ports.registry);
     let registry = Loopback::open(&data.join("registry")).context("cannot open the plugin registry")?;
     let first_party = bundle::seed(&registry, &registry_host).context("cannot seed the plugin registry")?;
     spawn_http(&mut parts, "plugin registry", listeners.registry, registry.router(), &stop);
+    reporter.step("registry", &format!("http://{registry_host}"));
 
-    let client = api.client(Identity::admin());
+    // Each part is a user of its own, so that the audit log says which of them wrote.
+    let as_part = |name: &str| api.client(Identity::component(name));
     let oci = purlin_registry::Client::new(purlin_registry::ClientConfig::default());
     let node = Arc::new(
         Node::new(purlin_node::Config {
-            client: client.clone(),
+            client: as_part("node"),
             name: NODE_NAME.to_owned(),
             data_dir: data.join("node"),
             image_map,
@@ -99,7 +109,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         .context("cannot start the node")?,
     );
     api.set_pod_backend(Arc::new(NodeLogs::new(node.clone())));
-    spawn_node(&mut parts, &node, &client, &stop);
+    spawn_node(&mut parts, &node, as_part, &stop);
 
     let sandbox = Sandbox::new(
         purlin_sandbox::Config { cache_dir: Some(data.join("code-cache")), ..Default::default() },
@@ -108,7 +118,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     .context("cannot start the sandbox")?;
     let kernel = Kernel::new(
         purlin_kernel::Config {
-            client: client.clone(),
+            client: as_part("kernel"),
             plugins: Arc::new(SandboxedSource::new(oci, sandbox.clone())),
             push_url: Some(format!("http://{}", SocketAddr::new(args.bind, ports.metrics))),
             push_key: None,
@@ -118,7 +128,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     );
     let stages = kernel.stages();
     sandbox.set_resolver(Arc::downgrade(&stages));
-    let push = measure::push::push_router(client.clone(), kernel.push_key().await?);
+    let push = measure::push::push_router(as_part("metrics-push"), kernel.push_key().await?);
     let mut kernel_ready = kernel.readiness();
     let exposed = Exposition::new(metrics, readiness.clone()).router().merge(push);
     spawn_http(&mut parts, "health and metrics", listeners.metrics, exposed, &stop);
@@ -130,6 +140,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         if !kernel_ready.ready().await || args.no_plugins {
             return Ok(());
         }
+        let client = as_part("installer");
         let installed = install::install(&client, first_party).await?;
         install::wait_ready(&client, &installed, PLUGINS_PATIENCE, |name, state| reporter.plugin(name, state))
             .await
@@ -148,11 +159,22 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
 
     readiness.done("plugins");
     reporter.ready(started.elapsed(), &kubeconfig, ports, args.bind);
+    serve(parts, &stop, &reporter, &mut interrupt, &mut terminate).await
+}
+
+/// Waits for a signal or for the end of a part, and stops the others.
+async fn serve(
+    mut parts: Parts,
+    stop: &CancellationToken,
+    reporter: &Reporter,
+    interrupt: &mut tokio::signal::unix::Signal,
+    terminate: &mut tokio::signal::unix::Signal,
+) -> Result<()> {
     let outcome = tokio::select! {
         ended = parts.join_next() => Err(ended_early(ended)),
-        () = interrupted(&mut interrupt, &mut terminate) => Ok(()),
+        () = interrupted(interrupt, terminate) => Ok(()),
     };
-    shut_down(parts, &stop, &reporter).await?;
+    shut_down(parts, stop, reporter).await?;
     outcome
 }
 
@@ -173,15 +195,20 @@ fn spawn_api(
     parts.spawn(async move { ("Kubernetes API", api.serve(listener, stop).await.map_err(Into::into)) });
 }
 
-fn spawn_node(parts: &mut Parts, node: &Arc<Node>, client: &kube::Client, stop: &CancellationToken) {
+fn spawn_node(
+    parts: &mut Parts,
+    node: &Arc<Node>,
+    as_part: impl Fn(&str) -> kube::Client,
+    stop: &CancellationToken,
+) {
     let (running, token) = (node.clone(), stop.clone());
     parts.spawn(async move { ("node", running.run(token).await.map_err(Into::into)) });
-    let (scheduling, token) = (client.clone(), stop.clone());
+    let (scheduling, token) = (as_part("scheduler"), stop.clone());
     parts.spawn(async move {
         purlin_node::scheduler::run(scheduling, NODE_NAME.to_owned(), token).await;
         ("scheduler", Ok(()))
     });
-    let (jobs, token) = (client.clone(), stop.clone());
+    let (jobs, token) = (as_part("job-controller"), stop.clone());
     parts.spawn(async move {
         purlin_node::job::run(jobs, token).await;
         ("Job controller", Ok(()))

@@ -61,8 +61,8 @@ fn check_rule(rule: &Rule, value: &Value, old: Option<&Value>, path: &str, error
     let path = format!("{}{}", at(path), rule.field_path.as_deref().unwrap_or_default());
     let shown = match (kind, value) {
         (FieldErrorKind::Required | FieldErrorKind::Forbidden, _) => None,
-        (_, Value::Object(_)) => Some("\"object\"".to_owned()),
-        (_, Value::Array(_)) => Some("\"array\"".to_owned()),
+        // What is large is not repeated.
+        (_, Value::Object(_) | Value::Array(_)) => None,
         (_, other) => Some(other.to_string()),
     };
     errors.push(FieldError { path, kind, value: shown, detail: message });

@@ -46,40 +46,11 @@ pub fn apply_defaults(value: &mut Value, schema: &Schema) {
     }
 }
 
-/// Drops the fields of a built-in object that are null, as decoding into a typed object does. What a schema says
-/// nothing about is left as it is.
-pub fn drop_nulls(value: &mut Value, schema: &Schema) {
-    match value {
-        Value::Object(object) => {
-            object.retain(|name, field| !field.is_null() || schema.field(name).is_none());
-            for (name, field) in object {
-                if let Some(schema) = schema.field(name) {
-                    drop_nulls(field, schema);
-                }
-            }
-        }
-        Value::Array(items) => {
-            if let Some(schema) = &schema.node().items {
-                items.iter_mut().for_each(|item| drop_nulls(item, schema));
-            }
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn nulls_of_known_fields_are_dropped() {
-        let schema = crate::builtin::schema("", "v1", "Pod").unwrap();
-        let mut pod = json!({"metadata": {"creationTimestamp": null}, "status": {"conditions": [{"lastProbeTime": null}]}});
-        drop_nulls(&mut pod, &schema);
-        assert_eq!(pod, json!({"metadata": {}, "status": {"conditions": [{}]}}));
-    }
 
     #[test]
     fn defaults_fill_what_is_missing_and_what_they_bring() {

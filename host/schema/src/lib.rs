@@ -10,6 +10,7 @@
 
 pub mod builtin;
 mod cel_rules;
+pub mod convert;
 mod default;
 mod error;
 pub mod managed;
@@ -17,14 +18,16 @@ pub mod openapi;
 pub mod patch;
 pub mod protobuf;
 mod prune;
+pub mod quantity;
 mod schema;
 mod structural;
 pub mod table;
+pub mod typed;
 mod validate;
 
-pub use default::{apply_defaults, drop_nulls};
+pub use default::apply_defaults;
 pub use error::{FieldError, FieldErrorKind, aggregate, shown};
 pub use prune::prune;
 pub use schema::{Junctors, ListType, Node, PatchStrategy, Rule, Schema, SchemaError, Type};
 pub use structural::check_structural;
-pub use validate::validate;
+pub use validate::{validate, validate_builtin, validate_status};

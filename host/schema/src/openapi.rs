@@ -58,12 +58,31 @@ pub fn custom(schema: &Value, group: &str, version: &str, kind: &str) -> Value {
             "description": "Standard object's metadata.",
             "allOf": [{"$ref": format!("{PREFIX}io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")}],
         });
+        for property in object.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+            spell_int_or_string(property.1);
+        }
         object.insert(
             "x-kubernetes-group-version-kind".to_owned(),
             json!([{"group": group, "version": version, "kind": kind}]),
         );
     }
     published
+}
+
+/// Says in plain OpenAPI what `x-kubernetes-int-or-string` means.
+fn spell_int_or_string(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    if object.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) && !object.contains_key("anyOf") {
+        object.insert("anyOf".to_owned(), json!([{"type": "integer"}, {"type": "string"}]));
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(below) = object.get_mut(key) {
+            spell_int_or_string(below);
+        }
+    }
+    for field in object.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        spell_int_or_string(field.1);
+    }
 }
 
 /// The definitions of the metadata that every object has.

@@ -16,16 +16,44 @@ pub enum PatchError {
     /// The patch does not fit the object.
     #[error("{0}")]
     Unfitting(String),
+    /// Something that a real server has no code for.
+    #[error("{0}")]
+    Unknown(String),
 }
 
-/// Applies an RFC 6902 JSON patch.
+/// Applies an RFC 6902 JSON patch. As on a real server, `replace` of an object's field that is not there adds it.
 ///
 /// # Errors
 /// [`PatchError`]; the target is then to be thrown away.
 pub fn json(mut target: Value, patch: &Value) -> Result<Value, PatchError> {
-    let operations: json_patch::Patch = serde_json::from_value(patch.clone())
-        .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))?;
-    json_patch::patch(&mut target, &operations).map_err(|error| PatchError::Unfitting(error.to_string()))?;
+    let Value::Array(operations) = patch else {
+        let given = match patch {
+            Value::Object(_) => "object",
+            Value::String(_) => "string",
+            Value::Number(_) => "number",
+            Value::Bool(_) => "bool",
+            Value::Null | Value::Array(_) => "null",
+        };
+        return Err(PatchError::Malformed(format!(
+            "error decoding patch: json: cannot unmarshal {given} into Go value of type []handlers.jsonPatchOp"
+        )));
+    };
+    for operation in operations {
+        let mut operation: json_patch::PatchOperation = serde_json::from_value(operation.clone())
+            .map_err(|error| PatchError::Unfitting(error.to_string()))?;
+        if let json_patch::PatchOperation::Replace(replace) = &operation
+            && replace.path.split_back().is_some_and(|(parent, _)| {
+                parent.resolve(&target).is_ok_and(Value::is_object) && replace.path.resolve(&target).is_err()
+            })
+        {
+            operation = json_patch::PatchOperation::Add(json_patch::AddOperation {
+                path: replace.path.clone(),
+                value: replace.value.clone(),
+            });
+        }
+        json_patch::patch(&mut target, &[operation])
+            .map_err(|error| PatchError::Unfitting(error.to_string()))?;
+    }
     Ok(target)
 }
 
@@ -84,6 +112,8 @@ mod tests {
         assert!(matches!(json(json!({"a": 1}), &patch), Err(PatchError::Unfitting(_))));
         assert_eq!(json(json!({"a": 2}), &patch), Ok(json!({})));
         assert!(matches!(json(json!({}), &json!({"op": "add"})), Err(PatchError::Malformed(_))));
+        let replace = json!([{"op": "replace", "path": "/new", "value": 1}]);
+        assert_eq!(json(json!({}), &replace), Ok(json!({"new": 1})));
     }
 
     proptest! {

@@ -8,7 +8,7 @@
 //! Called by the embedded API for every body of this type. Bodies come from outside: decoding must never panic, never
 //! recurse without bound, and never make much more of a body than a JSON body of its size would.
 
-mod facts;
+pub(crate) mod facts;
 mod message;
 mod special;
 mod wire;

@@ -225,6 +225,13 @@ impl Schema {
         parse(&whole, "")
     }
 
+    /// Whether there are rules in CEL here or below. Built-in definitions, which may refer to themselves, have none.
+    pub fn has_rules(&self) -> bool {
+        let Self::Inline(node) = self else { return false };
+        !node.rules.is_empty()
+            || node.properties.values().chain(&node.additional).chain(&node.items).any(Self::has_rules)
+    }
+
     /// What the schema says; a reference is followed.
     pub fn node(&self) -> &Node {
         match self {

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use crate::error::FieldError;
-use crate::validate::join;
+use crate::error::{FieldError, FieldErrorKind};
+use crate::schema::Schema;
+use crate::validate::{join, validate};
 
 /// What keeps a schema from being structural. `path` is where it stands, such as
 /// `spec.versions[0].schema.openAPIV3Schema`.
@@ -24,6 +25,10 @@ fn check(schema: &Value, path: &str, root: bool, errors: &mut Vec<FieldError>) {
     let kind = object.get("type").and_then(Value::as_str).unwrap_or_default();
     let flag = |name: &str| object.get(name).and_then(Value::as_bool).unwrap_or(false);
     let free = flag("x-kubernetes-int-or-string") || flag("x-kubernetes-preserve-unknown-fields");
+    const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
+    if !kind.is_empty() && !TYPES.contains(&kind) {
+        errors.push(FieldError::not_supported(join(path, "type"), &kind.into(), &TYPES));
+    }
     if kind.is_empty() && !free && !root {
         errors
             .push(FieldError::required(join(path, "type"), "must not be empty for specified object fields"));
@@ -36,6 +41,32 @@ fn check(schema: &Value, path: &str, root: bool, errors: &mut Vec<FieldError>) {
     }
     if kind == "array" && object.get("items").is_none_or(Value::is_null) {
         errors.push(FieldError::required(join(path, "items"), "must be specified"));
+    }
+    if let (Some(default), false) = (object.get("default"), root) {
+        check_default(default, schema, path, errors);
+    }
+    for (at, rule) in
+        object.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten().enumerate()
+    {
+        let text = rule.get("rule").and_then(Value::as_str).unwrap_or_default();
+        if let Err(error) = cel::Program::compile(text) {
+            let field = |name: &str| rule.get(name).cloned();
+            errors.push(FieldError {
+                path: format!("{path}.x-kubernetes-validations[{at}].rule"),
+                kind: FieldErrorKind::Invalid,
+                // A real server shows the rule under the names of its own fields.
+                value: Some(format!(
+                    "{{\"Rule\":{},\"Message\":{},\"MessageExpression\":{},\"Reason\":{},\"FieldPath\":{},\"OptionalOldSelf\":{}}}",
+                    Value::from(text),
+                    field("message").unwrap_or_else(|| "".into()),
+                    field("messageExpression").unwrap_or_else(|| "".into()),
+                    field("reason").unwrap_or_default(),
+                    field("fieldPath").unwrap_or_else(|| "".into()),
+                    field("optionalOldSelf").unwrap_or_default(),
+                )),
+                detail: format!("compilation failed: {}", error.to_string().replace("\n|", "\n |")),
+            });
+        }
     }
     let has_properties =
         object.get("properties").and_then(Value::as_object).is_some_and(|map| !map.is_empty());
@@ -59,6 +90,16 @@ fn check(schema: &Value, path: &str, root: bool, errors: &mut Vec<FieldError>) {
     }
     if let Some(additional) = object.get("additionalProperties") {
         check(additional, &join(path, "additionalProperties"), false, errors);
+    }
+}
+
+/// A default is a value that the schema itself takes.
+fn check_default(default: &Value, schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let Ok(parsed) = Schema::parse(schema) else { return };
+    let at = join(path, "default");
+    for mut error in validate(default, None, &parsed) {
+        error.path = if error.path == "<nil>" { at.clone() } else { join(&at, &error.path) };
+        errors.push(error);
     }
 }
 

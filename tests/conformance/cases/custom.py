@@ -5,7 +5,7 @@ from ..session import TABLE
 from .objects import DEFINITIONS, definition, establish
 
 
-def widget(group, name="w", **spec):
+def widget(group, name="w", /, **spec):
     return {
         "apiVersion": f"{group}/v1",
         "kind": "Widget",

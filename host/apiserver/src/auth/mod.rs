@@ -8,7 +8,7 @@ pub(crate) mod token;
 
 use std::fmt::Debug;
 
-/// Group of everybody who was authenticated.
+/// Group of everybody who was authenticated. Who was not may see what is public, and nothing else.
 const AUTHENTICATED: &str = "system:authenticated";
 
 /// An authenticated caller.
@@ -31,6 +31,15 @@ impl Identity {
     /// A part of Purlin itself, by its name: `system:purlin:<name>`.
     pub fn component(name: &str) -> Self {
         Self::with_groups(&format!("system:purlin:{name}"), &["system:masters"])
+    }
+
+    /// Whoever shows no token.
+    pub fn anonymous() -> Self {
+        Self {
+            user: "system:anonymous".to_owned(),
+            uid: String::new(),
+            groups: vec!["system:unauthenticated".to_owned()],
+        }
     }
 
     /// A service account.

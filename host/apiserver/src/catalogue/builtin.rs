@@ -3,7 +3,9 @@
 //! Fields: group, version, plural, singular, kind, scope, verbs by first letter (`D` is deletecollection), short names,
 //! categories, subresources as `name=Kind[@group/version]:verbs`.
 
-use super::{Resource, Subresource};
+use purlin_schema::typed;
+
+use super::{Resource, Subresource, api_version};
 
 const TABLE: &str = include_str!("builtins.txt");
 
@@ -22,6 +24,9 @@ fn resource(line: &str) -> Option<Resource> {
     let words = |text: &str, by: char| -> Vec<String> {
         text.split(by).filter(|word| !word.is_empty()).map(str::to_owned).collect()
     };
+    // Events have two groups and one table.
+    let converted = (*group, *plural) == ("events.k8s.io", "events");
+    let table = if converted { format!("/{plural}") } else { format!("{group}/{plural}") };
     Some(Resource {
         group: (*group).to_owned(),
         version: (*version).to_owned(),
@@ -34,8 +39,10 @@ fn resource(line: &str) -> Option<Resource> {
         short_names: words(short, ','),
         categories: words(categories, ','),
         subresources: words(subresources, ' ').iter().filter_map(|text| subresource(text)).collect(),
-        table: format!("{group}/{plural}").into(),
+        table: table.into(),
         custom: None,
+        blank: typed::blank(&api_version(group, version), kind),
+        converted,
     })
 }
 

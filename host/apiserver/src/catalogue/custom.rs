@@ -2,9 +2,10 @@
 //!
 //! Called by the engine when a definition is stored, and for every stored one at start.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use purlin_schema::{FieldError, Schema, check_structural};
+use purlin_schema::{FieldError, FieldErrorKind, Schema, check_structural};
 use serde_json::{Value, json};
 
 use super::{Catalogue, Custom, Resource, ScalePaths, Subresource};
@@ -64,9 +65,32 @@ pub(crate) fn resources(definition: &Value) -> Vec<Resource> {
                     .unwrap_or_default(),
                 scale: scale(&version["subresources"]["scale"]),
                 storage: storage.clone(),
+                deprecated: deprecation(spec, version),
             }),
+            blank: json!({}),
+            converted: false,
         })
         .collect()
+}
+
+/// What clients of a deprecated version are told: the definition's own words, or which version to use instead.
+fn deprecation(spec: &Value, version: &Value) -> Option<String> {
+    if version["deprecated"] != true {
+        return None;
+    }
+    if let Some(own) = version["deprecationWarning"].as_str() {
+        return Some(own.to_owned());
+    }
+    let (group, kind) = (text(&spec["group"]), text(&spec["names"]["kind"]));
+    let name = text(&version["name"]);
+    let served = spec["versions"].as_array().into_iter().flatten();
+    let better = served
+        .filter(|other| other["served"] == true && other["deprecated"] != true)
+        .map(|other| text(&other["name"]))
+        .filter(|other| super::priority(other) > super::priority(&name))
+        .max_by_key(|other| super::priority(other));
+    let instead = better.map(|better| format!("; use {group}/{better} {kind}")).unwrap_or_default();
+    Some(format!("{group}/{name} {kind} is deprecated{instead}"))
 }
 
 fn subresources(version: &Value, kind: &str) -> Vec<Subresource> {
@@ -96,13 +120,13 @@ fn scale(declared: &Value) -> Option<ScalePaths> {
     })
 }
 
-/// What is wrong with a definition.
-pub(crate) fn check(definition: &Value) -> Vec<FieldError> {
+/// What is wrong with a definition; `old` is the stored one on an update.
+pub(crate) fn check(definition: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let spec = &definition["spec"];
     let mut errors = Vec::new();
     let name = definition["metadata"]["name"].as_str().unwrap_or_default();
     let expected = format!("{}.{}", text(&spec["names"]["plural"]), text(&spec["group"]));
-    if name != expected {
+    if old.is_none() && name != expected {
         let why = "must be spec.names.plural+\".\"+spec.group";
         errors.push(FieldError::invalid("metadata.name", &definition["metadata"]["name"], why));
     }
@@ -121,23 +145,107 @@ pub(crate) fn check(definition: &Value) -> Vec<FieldError> {
         errors.push(FieldError::not_supported("spec.scope", &spec["scope"], &["Cluster", "Namespaced"]));
     }
     let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if versions.iter().filter(|version| version["storage"] == true).count() != 1 {
-        let why = "must have exactly one version marked as storage version";
-        errors.push(FieldError::invalid("spec.versions", &spec["versions"], why));
-    }
+    check_versions(definition, versions, &mut errors);
     for (index, version) in versions.iter().enumerate() {
-        let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
         let schema = &version["schema"]["openAPIV3Schema"];
         if schema.is_null() {
-            errors.push(FieldError::required(path, "schemas are required"));
+            errors.push(FieldError::required(format!("spec.versions[{index}].schema.openAPIV3Schema"), ""));
             continue;
         }
-        errors.extend(check_structural(schema, &path));
-        if let Err(error) = Schema::parse(schema) {
+        // A real server keeps what all versions share in one place, and speaks of it there.
+        let shared = alike(versions, "schema");
+        if shared && index > 0 {
+            continue;
+        }
+        let path = if shared {
+            "spec.validation.openAPIV3Schema".to_owned()
+        } else {
+            format!("spec.versions[{index}].schema.openAPIV3Schema")
+        };
+        let faults = check_structural(schema, &path);
+        if faults.is_empty()
+            && let Err(error) = Schema::parse(schema)
+        {
             errors.push(FieldError::invalid(format!("{path}{}", error.path), &Value::Null, error.reason));
+        }
+        errors.extend(faults);
+    }
+    if let Some(old) = old {
+        for (path, new, old) in [
+            ("spec.scope", &spec["scope"], &old["spec"]["scope"]),
+            ("spec.names.kind", &spec["names"]["kind"], &old["spec"]["names"]["kind"]),
+            ("spec.group", &spec["group"], &old["spec"]["group"]),
+            ("spec.names.plural", &spec["names"]["plural"], &old["spec"]["names"]["plural"]),
+        ] {
+            if new != old {
+                errors.push(FieldError::invalid(path, new, "field is immutable"));
+            }
         }
     }
     errors
+}
+
+/// Whether all versions say the same in a field.
+fn alike(versions: &[Value], field: &str) -> bool {
+    versions.iter().all(|version| version[field] == versions[0][field])
+}
+
+fn check_versions(definition: &Value, versions: &[Value], errors: &mut Vec<FieldError>) {
+    let mut refuse = |why: &str| {
+        errors.push(FieldError {
+            path: "spec.versions".to_owned(),
+            kind: FieldErrorKind::Invalid,
+            value: Some(shown_versions(versions)),
+            detail: why.to_owned(),
+        });
+    };
+    let names: BTreeSet<String> = versions.iter().map(|version| text(&version["name"])).collect();
+    if names.len() < versions.len() {
+        refuse("must contain unique version names");
+    }
+    let storage: Vec<&Value> = versions.iter().filter(|version| version["storage"] == true).collect();
+    if storage.len() != 1 {
+        refuse("must have exactly one version marked as storage version");
+    }
+    // Which version a definition is first stored in is only known when there is one.
+    let stored = match storage.as_slice() {
+        [] => Vec::new(),
+        [first, ..] if names.len() < versions.len() => vec![text(&first["name"])],
+        _ => texts(&definition["status"]["storedVersions"]),
+    };
+    if stored.is_empty() {
+        let why = "must have at least one stored version";
+        errors.push(FieldError::invalid("status.storedVersions", &Value::Null, why));
+    } else if names.len() < versions.len() {
+        let why = format!("must have the storage version {}", stored[0]);
+        errors.push(FieldError::invalid("status.storedVersions", &stored.into(), why));
+    }
+}
+
+/// The versions as a real server shows them in an error: without what they share, under the names of its own fields.
+fn shown_versions(versions: &[Value]) -> String {
+    let shown: Vec<String> = versions
+        .iter()
+        .map(|version| {
+            let own = |field: &str| {
+                if alike(versions, field) { Value::Null } else { version[field].clone() }
+            };
+            format!(
+                "{{\"Name\":{},\"Served\":{},\"Storage\":{},\"Deprecated\":{},\"DeprecationWarning\":{},\"Schema\":{},\
+                 \"Subresources\":{},\"AdditionalPrinterColumns\":{},\"SelectableFields\":{}}}",
+                version["name"],
+                version["served"] == true,
+                version["storage"] == true,
+                version["deprecated"] == true,
+                version["deprecationWarning"],
+                own("schema"),
+                own("subresources"),
+                own("additionalPrinterColumns"),
+                own("selectableFields"),
+            )
+        })
+        .collect();
+    format!("[{}]", shown.join(","))
 }
 
 /// Fills what a definition leaves to the server: names, the conversion strategy, list kind.

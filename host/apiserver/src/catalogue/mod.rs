@@ -43,6 +43,8 @@ pub(crate) struct Custom {
     pub(crate) scale: Option<ScalePaths>,
     /// The version in which objects are stored.
     pub(crate) storage: String,
+    /// What a client of this version is warned of.
+    pub(crate) deprecated: Option<String>,
 }
 
 /// One served version of one resource.
@@ -62,6 +64,10 @@ pub(crate) struct Resource {
     /// The key of its table in the store: `<group>/<plural>`.
     pub(crate) table: Arc<str>,
     pub(crate) custom: Option<Custom>,
+    /// What an object has before anybody wrote to it.
+    pub(crate) blank: Value,
+    /// Objects are stored in the form that another group shows them in.
+    pub(crate) converted: bool,
 }
 
 impl Resource {
@@ -94,6 +100,24 @@ pub(crate) fn api_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
+/// How Kubernetes orders versions: stable before beta before alpha, then by number, anything else last.
+pub(crate) fn priority(version: &str) -> (u8, u32, u32, std::cmp::Reverse<String>) {
+    let unknown = || (0, 0, 0, std::cmp::Reverse(version.to_owned()));
+    let Some(rest) = version.strip_prefix('v') else { return unknown() };
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let Ok(major) = rest[..end].parse() else { return unknown() };
+    let level = |text: &str| if text.is_empty() { Some(0) } else { text.parse().ok() };
+    let (stage, minor) = match &rest[end..] {
+        "" => (3, Some(0)),
+        tail => match (tail.strip_prefix("beta"), tail.strip_prefix("alpha")) {
+            (Some(number), _) => (2, level(number)),
+            (_, Some(number)) => (1, level(number)),
+            _ => return unknown(),
+        },
+    };
+    minor.map_or_else(unknown, |minor| (stage, major, minor, std::cmp::Reverse(String::new())))
+}
+
 type Versions = BTreeMap<(String, String), BTreeMap<String, Arc<Resource>>>;
 
 /// See the module's description.
@@ -111,6 +135,14 @@ impl Catalogue {
             versions.entry(place).or_default().insert(resource.plural.clone(), Arc::new(resource));
         }
         Self { served: RwLock::new(Arc::new(versions)) }
+    }
+
+    /// Whether the group has built-in resources.
+    pub(crate) fn is_builtin_group(&self, group: &str) -> bool {
+        let of_group = |((name, _), resources): (&(String, String), &BTreeMap<String, Arc<Resource>>)| {
+            name == group && resources.values().any(|resource| resource.custom.is_none())
+        };
+        self.served().iter().any(of_group)
     }
 
     /// Everything that is served now, by group, version and plural.
@@ -163,5 +195,17 @@ impl Catalogue {
             versions.entry(place).or_default().insert(resource.plural.clone(), Arc::new(resource));
         }
         *served = Arc::new(versions);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_as_kubernetes_does() {
+        let mut versions = ["v1alpha1", "foo", "v2beta1", "v1", "v10", "v2", "v1beta2"].map(str::to_owned);
+        versions.sort_by_key(|version| std::cmp::Reverse(priority(version)));
+        assert_eq!(versions, ["v10", "v2", "v1", "v2beta1", "v1beta2", "v1alpha1", "foo"]);
     }
 }

@@ -15,7 +15,7 @@ impl Engine {
         &self,
         resource: &Resource,
         namespace: &str,
-        mut object: Value,
+        object: Value,
         intent: &Intent,
     ) -> Result<Outcome, ApiError> {
         if !text(&object, "resourceVersion").is_empty() {
@@ -24,15 +24,17 @@ impl Engine {
         let base = text(&object, "generateName").to_owned();
         let generated = text(&object, "name").is_empty() && !base.is_empty();
         self.check_namespace(resource, namespace, text(&object, "name"))?;
-        let warnings = self.prepare_create(resource, namespace, &mut object, intent)?;
         for attempt in 1.. {
+            let mut object = object.clone();
             if generated {
                 metadata(&mut object)?.insert("name".into(), generate_name(&base).into());
             }
+            // What the server fills in may hold the name.
+            let warnings = self.prepare_create(resource, namespace, &mut object, intent)?;
             let name = text(&object, "name").to_owned();
             check_name(resource, &name)?;
             let key = Key::new(resource.table.clone(), namespace, &name);
-            let draft = self.draft(&object)?;
+            let draft = self.draft(resource, &object)?;
             match self.commit(resource, key, Change::Create(draft), intent.dry_run).await {
                 Err(error) if error.reason == "AlreadyExists" && !generated => {
                     let leaving = self.store.get(&resource.table, namespace, &name);
@@ -81,9 +83,6 @@ impl Engine {
         {
             fields.remove("status");
         }
-        if resource.is("", "namespaces") {
-            start_namespace(object, &name)?;
-        }
         let fields = metadata(object)?;
         if !intent.applied {
             fields.remove("managedFields");
@@ -119,13 +118,4 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// What the server adds to a new namespace.
-fn start_namespace(object: &mut Value, name: &str) -> Result<(), ApiError> {
-    let labels = metadata(object)?.entry("labels").or_insert_with(|| json!({}));
-    labels["kubernetes.io/metadata.name"] = name.into();
-    object["spec"] = json!({"finalizers": ["kubernetes"]});
-    object["status"] = json!({"phase": "Active"});
-    Ok(())
 }

@@ -75,7 +75,7 @@ pub(crate) fn has_generation(resource: &Resource) -> bool {
 }
 
 /// Whether `new` asks for something else than `old` did: any field but metadata and status.
-pub(crate) fn spec_changed(old: &Value, new: &Value) -> bool {
+fn spec_changed(old: &Value, new: &Value) -> bool {
     let spec = |object: &Value| -> Map<String, Value> {
         object
             .as_object()
@@ -91,6 +91,12 @@ pub(crate) fn spec_changed(old: &Value, new: &Value) -> bool {
             .unwrap_or_default()
     };
     spec(old) != spec(new)
+}
+
+/// Whether `new` is another generation of `old`. A Deployment's annotations count: they go down to what it makes.
+pub(crate) fn is_new_generation(resource: &Resource, old: &Value, new: &Value) -> bool {
+    let annotations = |object: &Value| object["metadata"]["annotations"].clone();
+    spec_changed(old, new) || (resource.is("apps", "deployments") && annotations(old) != annotations(new))
 }
 
 /// Makes `new` carry what the server keeps of `old`.

@@ -14,6 +14,7 @@ pub(crate) mod update;
 
 use std::sync::Arc;
 
+use purlin_schema::convert;
 use serde_json::Value;
 
 use crate::catalogue::{Catalogue, Resource, custom};
@@ -36,6 +37,8 @@ pub(crate) struct Intent {
     pub(crate) subresource: String,
     /// The object comes out of a server-side apply, which has already said who owns what.
     pub(crate) applied: bool,
+    /// Paths of fields that the client set twice.
+    pub(crate) twice: Vec<String>,
 }
 
 impl Intent {
@@ -49,6 +52,7 @@ impl Intent {
             force: query.force,
             subresource: subresource.to_owned(),
             applied: false,
+            twice: Vec::new(),
         }
     }
 
@@ -107,6 +111,15 @@ impl Engine {
         if resource.custom.is_some() {
             value["apiVersion"] = resource.api_version().into();
         }
+        if resource.converted {
+            convert::event_from_core(&mut value);
+        }
+        // What is only tried has no version.
+        if stored.revision == 0
+            && let Some(metadata) = value["metadata"].as_object_mut()
+        {
+            metadata.remove("resourceVersion");
+        }
         Ok(value)
     }
 
@@ -162,7 +175,13 @@ impl Engine {
         }
     }
 
-    pub(crate) fn draft(&self, object: &Value) -> Result<Draft, ApiError> {
+    /// `object` in the form in which the resource is stored.
+    pub(crate) fn draft(&self, resource: &Resource, object: &Value) -> Result<Draft, ApiError> {
+        if resource.converted {
+            let mut stored = object.clone();
+            convert::event_to_core(&mut stored);
+            return Draft::new(&stored).map_err(ApiError::internal);
+        }
         Draft::new(object).map_err(ApiError::internal)
     }
 }

@@ -38,6 +38,7 @@ impl Engine {
             }
             if kind != PatchKind::Apply {
                 check_identity(resource, &old, &new)?;
+                model::check_patched(resource, &new, kind, patch, intent)?;
             }
             let wanted = text(&new, "resourceVersion");
             if !wanted.is_empty() && wanted != current.revision.to_string() {
@@ -73,7 +74,10 @@ impl Engine {
             )));
         }
         let mut object = patch.clone();
-        super::metadata::metadata(&mut object)?.insert("name".into(), name.into());
+        let metadata = super::metadata::metadata(&mut object)?;
+        metadata.insert("name".into(), name.into());
+        // It speaks of an object that is not there.
+        metadata.remove("resourceVersion");
         let object = model::apply(resource, None, &object, intent)?;
         self.create(resource, namespace, object, intent).await
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::metadata::text;
 use crate::catalogue::Resource;
 use crate::model;
-use crate::status::ApiError;
+use crate::status::{About, ApiError, Cause};
 
 /// The `Scale` of an object.
 pub(crate) fn view(resource: &Resource, object: &Value) -> Result<Value, ApiError> {
@@ -50,13 +50,18 @@ pub(crate) fn applied(resource: &Resource, object: &Value, scale: &Value) -> Res
     let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
     let name = text(object, "name");
     if replicas < 0 {
-        let cause = crate::status::Cause {
-            reason: "FieldValueInvalid".into(),
-            message: format!("Invalid value: {replicas}: must be greater than or equal to 0"),
-            field: "spec.replicas".into(),
-        };
-        let about = crate::status::About { group: "autoscaling", kind: "Scale", name };
-        return Err(ApiError::invalid(about, vec![cause]));
+        let message = |why: &str| format!("Invalid value: {replicas}: {why}");
+        let custom = resource.custom.as_ref().and_then(|custom| custom.scale.as_ref());
+        return Err(match custom {
+            Some(paths) => ApiError::invalid(
+                resource.about_kind(name),
+                vec![Cause::of("Invalid", &paths.spec, message("should be a non-negative integer"))],
+            ),
+            None => ApiError::invalid(
+                About { group: "autoscaling", kind: "Scale", name },
+                vec![Cause::of("Invalid", "spec.replicas", message("must be greater than or equal to 0"))],
+            ),
+        });
     }
     let path = resource
         .custom

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::metadata::{carry_over, has_generation, metadata, spec_changed, text, tidy};
+use super::metadata::{carry_over, has_generation, is_new_generation, metadata, text, tidy};
 use super::{ATTEMPTS, Engine, Intent, Outcome, is_stale, now};
 use crate::catalogue::{Resource, custom};
 use crate::model;
@@ -78,7 +78,10 @@ impl Engine {
         }
         check_finalizers(resource, &old, &new)?;
         let warnings = model::admit(resource, &mut new, Some(&old), intent)?;
-        if has_generation(resource) && intent.subresource.is_empty() && spec_changed(&old, &new) {
+        if has_generation(resource)
+            && intent.subresource.is_empty()
+            && is_new_generation(resource, &old, &new)
+        {
             let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
             metadata(&mut new)?.insert("generation".into(), json!(generation));
         }
@@ -92,12 +95,14 @@ impl Engine {
         if let Some(custom) = &resource.custom {
             new["apiVersion"] = crate::catalogue::api_version(&resource.group, &custom.storage).into();
         }
-        let draft = self.draft(&new)?;
+        let draft = self.draft(resource, &new)?;
         let object = if is_done(resource, &new) {
             // One change, not two: a crash in between would leave an object that nobody ever removes.
             let change = Change::Remove { expected: current.revision };
             let gone = self.commit(resource, current.key.clone(), change, intent.dry_run).await?;
-            Arc::new(draft.at_revision(current.key.clone(), gone.revision))
+            tracing::debug!(name = %current.key.name, revision = gone.revision, "gone with its last finalizer");
+            // The answer is the last version that there was to see.
+            Arc::new(draft.at_revision(current.key.clone(), current.revision))
         } else {
             let change = Change::Replace { expected: current.revision, draft };
             self.commit(resource, current.key.clone(), change, intent.dry_run).await?

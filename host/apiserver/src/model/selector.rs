@@ -2,6 +2,8 @@
 //!
 //! Pure; used by lists, watches and deletions of collections.
 
+use purlin_schema::builtin::validation::{key_faults, value_faults};
+
 use crate::status::ApiError;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,9 +30,18 @@ impl Labels {
             if parser.rest.is_empty() {
                 break;
             }
-            tests.push(parser.requirement()?);
+            if !parser.rest.starts_with('!') && parser.at_symbol() {
+                return Err(parser.unexpected("!, identifier, or 'end of string'"));
+            }
+            tests
+                .push(parser.requirement().map_err(|error| error.prefixed("unable to parse requirement: "))?);
             parser.spaces();
-            if !parser.eat(",") && !parser.rest.is_empty() {
+            if parser.eat(",") {
+                parser.spaces();
+                if parser.rest.is_empty() || (parser.at_symbol() && !parser.rest.starts_with('!')) {
+                    return Err(parser.unexpected("identifier after ','"));
+                }
+            } else if !parser.rest.is_empty() {
                 return Err(parser.unexpected("',' or 'end of string'"));
             }
         }
@@ -83,6 +94,11 @@ impl Parser<'_> {
         word.to_owned()
     }
 
+    /// Whether a symbol comes next, rather than a word or the end.
+    fn at_symbol(&self) -> bool {
+        self.rest.starts_with(['=', '!', ',', '(', ')', '<', '>'])
+    }
+
     fn unexpected(&self, expected: &str) -> ApiError {
         let found = ["==", "!=", "=", ",", "(", ")", "<", ">", "!"]
             .iter()
@@ -97,16 +113,14 @@ impl Parser<'_> {
     fn requirement(&mut self) -> Result<(String, Test), ApiError> {
         if self.eat("!") {
             let name = self.word();
-            return if name.is_empty() {
-                Err(self.unexpected("identifier"))
-            } else {
-                Ok((name, Test::Missing))
-            };
+            if name.is_empty() {
+                return Err(self.unexpected("identifier"));
+            }
+            check("<nil>", &name, &key_faults(&name))?;
+            return Ok((name, Test::Missing));
         }
         let name = self.word();
-        if name.is_empty() {
-            return Err(self.unexpected("!, identifier, or 'end of string'"));
-        }
+        check("<nil>", &name, &key_faults(&name))?;
         self.spaces();
         let test = if self.eat("!=") {
             Test::NotIn(vec![self.word()])
@@ -119,17 +133,18 @@ impl Parser<'_> {
         } else if self.rest.is_empty() || self.rest.starts_with(',') {
             Test::Exists
         } else {
+            let unexpected = self.unexpected("in, notin, =, ==, !=, gt, lt");
             match self.word().as_str() {
                 "in" => Test::In(self.values()?),
                 "notin" => Test::NotIn(self.values()?),
-                other => {
-                    let message = format!(
-                        "unable to parse requirement: found '{other}', expected: in, notin, =, ==, !=, gt, lt"
-                    );
-                    return Err(ApiError::bad_request(message));
-                }
+                _ => return Err(unexpected),
             }
         };
+        if let Test::In(values) | Test::NotIn(values) = &test {
+            for (at, value) in values.iter().enumerate() {
+                check(&format!("values[{at}][{name}]"), value, &value_faults(value))?;
+            }
+        }
         Ok((name, test))
     }
 
@@ -144,12 +159,24 @@ impl Parser<'_> {
         if !self.eat("(") {
             return Err(self.unexpected("'('"));
         }
+        self.spaces();
+        if self.rest.is_empty() || (self.at_symbol() && !self.rest.starts_with([',', ')'])) {
+            return Err(self.unexpected("',', ')' or identifier"));
+        }
         let mut values = vec![self.word()];
         while self.eat(",") {
             values.push(self.word());
         }
         if self.eat(")") { Ok(values) } else { Err(self.unexpected("',' or ')'")) }
     }
+}
+
+/// Refuses a key or a value that no label has.
+fn check(path: &str, text: &str, faults: &[String]) -> Result<(), ApiError> {
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(format!("{path}: Invalid value: \"{text}\": {}", faults.join("; "))))
 }
 
 /// Requirements on fields: path, whether it must be equal, value.

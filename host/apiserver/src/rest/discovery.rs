@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{meta, respond};
-use crate::catalogue::{Resource, api_version};
+use crate::catalogue::{self, Resource, api_version, custom};
 use crate::server::Core;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -22,27 +22,9 @@ fn versions(core: &Core) -> BTreeMap<String, Vec<String>> {
         groups.entry(group.clone()).or_default().push(version.clone());
     }
     for versions in groups.values_mut() {
-        versions.sort_by_key(|version| std::cmp::Reverse(priority(version)));
+        versions.sort_by_key(|version| std::cmp::Reverse(catalogue::priority(version)));
     }
     groups
-}
-
-/// How Kubernetes orders versions: stable before beta before alpha, then by number, anything else last.
-fn priority(version: &str) -> (u8, u32, u32, std::cmp::Reverse<String>) {
-    let unknown = || (0, 0, 0, std::cmp::Reverse(version.to_owned()));
-    let Some(rest) = version.strip_prefix('v') else { return unknown() };
-    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    let Ok(major) = rest[..end].parse() else { return unknown() };
-    let level = |text: &str| if text.is_empty() { Some(0) } else { text.parse().ok() };
-    let (stage, minor) = match &rest[end..] {
-        "" => (3, Some(0)),
-        tail => match (tail.strip_prefix("beta"), tail.strip_prefix("alpha")) {
-            (Some(number), _) => (2, level(number)),
-            (_, Some(number)) => (1, level(number)),
-            _ => return unknown(),
-        },
-    };
-    minor.map_or_else(unknown, |minor| (stage, major, minor, std::cmp::Reverse(String::new())))
 }
 
 fn wants_aggregated(headers: &HeaderMap) -> bool {
@@ -141,13 +123,14 @@ fn resource_list(core: &Core, group: &str, version: &str) -> Response {
             entry
         }));
     }
-    respond::plain(
-        200,
-        &json!({
-            "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version(group, version),
-            "resources": resources,
-        }),
-    )
+    let mut list = json!({
+        "kind": "APIResourceList", "groupVersion": api_version(group, version), "resources": resources,
+    });
+    // The list of the oldest group is as old, and has no version of its own.
+    if !group.is_empty() {
+        list["apiVersion"] = "v1".into();
+    }
+    respond::plain(200, &list)
 }
 
 fn resource_entry(resource: &Resource) -> Value {
@@ -162,7 +145,13 @@ fn resource_entry(resource: &Resource) -> Value {
         entry["categories"] = resource.categories.clone().into();
     }
     if resource.verbs.contains(&"watch") {
-        let hash = Sha256::digest(format!("{}/{}", resource.table, resource.kind));
+        let storage = match &resource.custom {
+            Some(custom) => custom.storage.as_str(),
+            // Definitions are still kept in the version that they began with.
+            None if resource.is(custom::GROUP, custom::PLURAL) => "v1beta1",
+            None => &resource.version,
+        };
+        let hash = Sha256::digest(format!("{}/{storage}/{}", resource.group, resource.kind));
         entry["storageVersionHash"] =
             base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &hash[..8]).into();
     }
@@ -207,8 +196,13 @@ fn aggregated(core: &Core, headers: &HeaderMap, wanted: impl Fn(&str) -> bool) -
 }
 
 fn aggregated_entry(resource: &Resource) -> Value {
-    let kind =
-        |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
+    let kind = |group: &str, version: &str, kind: &str| {
+        // Where it is the group and version around it, a real server leaves both out for its own kinds.
+        if resource.custom.is_none() && group == resource.group && version == resource.version {
+            return json!({"group": "", "version": "", "kind": kind});
+        }
+        json!({"group": group, "version": version, "kind": kind})
+    };
     let mut entry = json!({
         "resource": resource.plural,
         "responseKind": kind(&resource.group, &resource.version, &resource.kind),
@@ -241,16 +235,4 @@ fn aggregated_entry(resource: &Resource) -> Value {
         entry["subresources"] = subresources.into();
     }
     entry
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_ordered_as_kubernetes_does() {
-        let mut versions = ["v1alpha1", "foo", "v2beta1", "v1", "v10", "v2", "v1beta2"].map(str::to_owned);
-        versions.sort_by_key(|version| std::cmp::Reverse(priority(version)));
-        assert_eq!(versions, ["v10", "v2", "v1", "v2beta1", "v1beta2", "v1alpha1", "foo"]);
-    }
 }

@@ -25,10 +25,13 @@ use crate::status::{ApiError, Cause, success};
 /// Everything below a group and version.
 pub(super) async fn resource(State(core): State<Arc<Core>>, request: ApiRequest) -> Response {
     let began = (Instant::now(), jiff::Timestamp::now());
-    let response = match handle(&core, &request).await {
+    let mut response = match handle(&core, &request).await {
         Ok(response) => response,
-        Err(error) => respond::failure(&error),
+        Err(error) => respond::failure_as(request.format, &error),
     };
+    if let Some(warning) = request.resource.custom.as_ref().and_then(|custom| custom.deprecated.as_deref()) {
+        add_warning(&mut response, warning);
+    }
     let code = response.status().as_u16();
     core.metrics.request(request.verb.name(), &request.target.plural, code, began.0.elapsed());
     if request.verb.writes()
@@ -58,8 +61,12 @@ async fn object(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, ApiE
     let engine = &core.engine;
     let resource = &*request.resource;
     let (namespace, name) = (request.namespace(), request.name());
-    let intent = intent(request);
-    let of_kind = |request| body::object(request, &resource.group, &resource.version, &resource.kind);
+    let mut intent = intent(request);
+    let mut sent = || {
+        let sent = body::sent(request, &resource.group, &resource.version, &resource.kind)?;
+        intent.twice = sent.twice;
+        Ok::<_, ApiError>(sent.object)
+    };
     match request.verb {
         Verb::Get => {
             let stored = engine.get(resource, namespace, name)?;
@@ -78,11 +85,13 @@ async fn object(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, ApiE
         }
         Verb::Watch => watch::answer(core, request),
         Verb::Create => {
-            let outcome = engine.create(resource, namespace, of_kind(request)?, &intent).await?;
+            let object = sent()?;
+            let outcome = engine.create(resource, namespace, object, &intent).await?;
             written(core, request, &outcome)
         }
         Verb::Update => {
-            let outcome = engine.update(resource, namespace, name, of_kind(request)?, &intent).await?;
+            let object = sent()?;
+            let outcome = engine.update(resource, namespace, name, object, &intent).await?;
             written(core, request, &outcome)
         }
         Verb::Patch => {
@@ -92,12 +101,12 @@ async fn object(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, ApiE
             written(core, request, &outcome)
         }
         Verb::Delete => {
-            let options = delete_options(request)?;
+            let (options, warning) = delete_options(request)?;
             let deleted = engine.delete(resource, namespace, name, &options).await?;
-            deletion(core, request, deleted)
+            warned(deletion(core, request, deleted)?, warning)
         }
         Verb::DeleteCollection => {
-            let options = delete_options(request)?;
+            let (options, warning) = delete_options(request)?;
             let selection = Selection::new(resource, &request.query)?;
             let mut listed =
                 engine.list(resource, request.target.namespace.as_deref(), &selection, &request.query)?;
@@ -110,7 +119,7 @@ async fn object(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, ApiE
                 }
             }
             listed.items = kept;
-            respond::list(engine, request, &listed)
+            warned(respond::list(engine, request, &listed)?, warning)
         }
     }
 }
@@ -135,12 +144,17 @@ fn written(core: &Core, request: &ApiRequest, outcome: &Outcome) -> Result<Respo
     let code = if outcome.created { 201 } else { 200 };
     let mut response = respond::object(&core.engine, request, code, &outcome.object)?;
     for warning in &outcome.warnings {
-        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
-            response.headers_mut().append(header::WARNING, value);
-        }
+        add_warning(&mut response, warning);
     }
     Ok(response)
+}
+
+/// RFC 7234's header, as client libraries print it.
+fn add_warning(response: &mut Response, warning: &str) {
+    let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
+    if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        response.headers_mut().append(header::WARNING, value);
+    }
 }
 
 /// Kinds whose deletion answers the object that went.
@@ -171,7 +185,18 @@ fn deletion(core: &Core, request: &ApiRequest, deleted: Deleted) -> Result<Respo
     }
 }
 
-fn delete_options(request: &ApiRequest) -> Result<DeleteOptions, ApiError> {
+fn warned(mut response: Response, warning: Option<&str>) -> Result<Response, ApiError> {
+    if let Some(warning) = warning {
+        add_warning(&mut response, warning);
+    }
+    Ok(response)
+}
+
+const PODS_PRESERVED: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background \
+    to remove them or set propagationPolicy=Orphan to suppress this warning";
+
+/// What the client asked for, and what to warn it of.
+fn delete_options(request: &ApiRequest) -> Result<(DeleteOptions, Option<&'static str>), ApiError> {
     let given = if request.body.is_empty() {
         Value::Null
     } else {
@@ -198,14 +223,20 @@ fn delete_options(request: &ApiRequest) -> Result<DeleteOptions, ApiError> {
     {
         propagation = Some(if orphan { Propagation::Orphan } else { Propagation::Background });
     }
-    Ok(DeleteOptions {
+    // Jobs orphaned their Pods before there was a choice, and a client that makes none still gets that.
+    let preserves = propagation.is_none() && request.resource.is("batch", "jobs");
+    if preserves {
+        propagation = Some(Propagation::Orphan);
+    }
+    let options = DeleteOptions {
         propagation,
         grace_period: given["gracePeriodSeconds"].as_i64().or(query.grace_period),
         uid: text(&given["preconditions"]["uid"]),
         resource_version: text(&given["preconditions"]["resourceVersion"]),
         dry_run: query.dry_run
             || given["dryRun"].as_array().is_some_and(|all| all.iter().any(|one| one == "All")),
-    })
+    };
+    Ok((options, preserves.then_some(PODS_PRESERVED)))
 }
 
 async fn scaled(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, ApiError> {

@@ -58,7 +58,7 @@ pub(super) async fn openid() -> Response {
 
 /// Unknown groups get a plain text answer from the real server, unknown resources a `Status`.
 pub(super) async fn nothing(uri: Uri) -> Response {
-    if uri.path().starts_with("/api/v1/") {
+    if uri.path().starts_with("/api/") {
         return respond::failure(&ApiError::no_such_resource());
     }
     not_a_page()

@@ -7,6 +7,7 @@
 mod body;
 mod discovery;
 mod dispatch;
+mod json;
 mod meta;
 mod openapi;
 mod pods;
@@ -24,6 +25,7 @@ use axum::routing::{any, get};
 
 use crate::server::Core;
 
+pub(crate) use request::may_see_path;
 pub(crate) use respond::failure;
 
 /// The whole API as a router.

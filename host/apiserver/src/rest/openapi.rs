@@ -40,7 +40,8 @@ pub(super) async fn index(State(core): State<Arc<Core>>) -> Response {
             (path, entry)
         })
         .collect();
-    respond::plain(200, &json!({"paths": paths}))
+    let kind = "text/plain; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], json!({"paths": paths}).to_string()).into_response()
 }
 
 /// `/openapi/v3/...`: one group and version.
@@ -52,7 +53,9 @@ pub(super) async fn group(
 ) -> Response {
     let served = core.engine.catalogue.served();
     let found = served.iter().find(|((group, version), _)| path_of(group, version) == path);
-    let Some(((group, version), resources)) = found else { return meta::not_a_page() };
+    let Some(((group, version), resources)) = found else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     let body = document(group, version, resources.values()).to_string();
     let tag = format!("\"{}\"", hex::encode_upper(Sha256::digest(&body)));
     if headers.get(header::IF_NONE_MATCH).is_some_and(|given| given == tag.as_str()) {

@@ -76,8 +76,15 @@ impl Query {
     pub(crate) fn parse(text: &str, options: &str) -> Result<Self, ApiError> {
         let mut query = Self { raw: decode(text), ..Self::default() };
         let raw = std::mem::take(&mut query.raw);
+        let watches = raw.iter().any(|(name, value)| name == "watch" && flag(value));
         for (name, value) in &raw {
-            query.take(name, value, options)?;
+            query.take(name, value, options).map_err(|error| match name.as_str() {
+                // A real server has no code for this where it watches.
+                "resourceVersion" if watches => {
+                    ApiError::unnamed(error.message.trim_start_matches("invalid resource version: "))
+                }
+                _ => error,
+            })?;
         }
         query.raw = raw;
         query.check()?;
@@ -146,9 +153,15 @@ impl Query {
         };
         if self.watch {
             if self.initial_events.is_some() && self.version_match != Some(VersionMatch::NotOlderThan) {
-                return refused(
-                    "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                );
+                let field = "resourceVersionMatch";
+                let why =
+                    "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+                let mut causes = vec![Cause::of("Forbidden", field, why)];
+                if self.version_match == Some(VersionMatch::Exact) {
+                    let why = "Unsupported value: \"Exact\": supported values: \"NotOlderThan\"";
+                    causes.push(Cause::of("NotSupported", field, why));
+                }
+                return Err(ApiError::invalid_options("ListOptions", causes));
             }
             if self.version_match.is_some() && self.initial_events.is_none() {
                 return refused(

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt as _, Limited};
 
+use super::meta;
 use super::query::{Query, unescape};
 use super::respond::{self, Format};
 use crate::auth::{Attributes, Identity};
@@ -154,8 +155,29 @@ impl FromRequest<Arc<Core>> for ApiRequest {
     type Rejection = Response;
 
     async fn from_request(request: Request, core: &Arc<Core>) -> Result<Self, Response> {
-        parse(request, core).await.map_err(|error| respond::failure(&error))
+        let path = request.uri().path().to_owned();
+        parse(request, core).await.map_err(|error| {
+            // What no definition serves ends, on a real server, where no API is known.
+            let unserved = error.code == 404 && error == ApiError::no_such_resource();
+            let group = Target::parse(&path).map(|target| target.group).unwrap_or_default();
+            if unserved && !group.is_empty() && !core.engine.catalogue.is_builtin_group(&group) {
+                return meta::not_a_page();
+            }
+            respond::failure(&error)
+        })
     }
+}
+
+/// Whether a path that is no resource is shown to who asks; those that are have their own check.
+pub(crate) fn may_see_path(core: &Core, identity: &Identity, path: &str) -> Result<(), ApiError> {
+    if Target::parse(path).is_some() {
+        return Ok(());
+    }
+    let attributes =
+        Attributes { verb: "get", group: "", resource: "", subresource: "", namespace: "", name: path };
+    core.authorizer
+        .authorize(identity, &attributes)
+        .map_err(|_| ApiError::forbidden_path(&identity.user, path))
 }
 
 async fn parse(request: Request, core: &Arc<Core>) -> Result<ApiRequest, ApiError> {
@@ -218,7 +240,10 @@ fn verb(method: &Method, target: &Target, resource: &Resource, query: &Query) ->
     }
     if let Some(name) = &target.subresource {
         let found = resource.subresources.iter().find(|subresource| subresource.name == *name);
-        let subresource = found.ok_or_else(ApiError::no_such_resource)?;
+        let subresource = found.ok_or_else(|| match &resource.custom {
+            Some(_) => ApiError::not_found(resource.about(target.name.as_deref().unwrap_or_default())),
+            None => ApiError::no_such_resource(),
+        })?;
         return if subresource.verbs.contains(&verb.name()) { Ok(verb) } else { Err(refused()) };
     }
     if verb == Verb::Create && named || !resource.verbs.contains(&verb.name()) {

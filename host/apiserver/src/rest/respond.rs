@@ -55,16 +55,17 @@ fn accepted(accept: &str, verb: Verb) -> Result<(Shape, bool), ApiError> {
     if accept.trim().is_empty() {
         return Ok((Shape::Full, false));
     }
-    let mut found = None;
+    let (mut found, mut media_known) = (None, false);
     for clause in accept.split(',') {
         let mut parts = clause.split(';').map(str::trim);
         let media = parts.next().unwrap_or_default();
         let parameters: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
         let get = |name: &str| parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
         let yaml = media == "application/yaml" && verb != Verb::Watch;
-        if !yaml && !matches!(media, "application/json" | "application/*" | "*/*") {
+        if !yaml && !matches!(media, "application/json" | "*/*") {
             continue;
         }
+        media_known = true;
         let meta = get("g") == Some("meta.k8s.io") && get("v") == Some("v1");
         let shape = match get("as") {
             None => Shape::Full,
@@ -75,12 +76,23 @@ fn accepted(accept: &str, verb: Verb) -> Result<(Shape, bool), ApiError> {
         found = Some((shape, yaml));
         break;
     }
-    found.ok_or_else(ApiError::none_acceptable)
+    found.ok_or_else(|| ApiError::none_acceptable(media_known))
 }
 
 /// A refused request.
 pub(crate) fn failure(error: &ApiError) -> Response {
-    let mut response = bytes_response(error.code, Bytes::from(error.status().to_string()));
+    with_retry(error, bytes_response(error.code, Bytes::from(error.status().to_string())))
+}
+
+/// A refused request, in the form that the client takes.
+pub(super) fn failure_as(format: Format, error: &ApiError) -> Response {
+    match text(format, &error.status()) {
+        Ok(body) => with_retry(error, encoded(format, error.code, body)),
+        Err(_) => failure(error),
+    }
+}
+
+fn with_retry(error: &ApiError, mut response: Response) -> Response {
     if let Some(seconds) = error.retry_after()
         && let Ok(value) = HeaderValue::from_str(&seconds.to_string())
     {
@@ -141,12 +153,11 @@ fn compress(body: &[u8]) -> Option<Bytes> {
 
 /// Bytes of an object as the resource's version shows it; the stored bytes where nothing has to change.
 pub(super) fn body_of(engine: &Engine, resource: &Resource, stored: &Stored) -> Result<Bytes, ApiError> {
-    match &resource.custom {
-        Some(custom) if custom.storage != resource.version => {
-            Ok(Bytes::from(engine.value_as(resource, stored)?.to_string()))
-        }
-        _ => Ok(stored.body.clone()),
+    let other_version = resource.custom.as_ref().is_some_and(|custom| custom.storage != resource.version);
+    if other_version || resource.converted || stored.revision == 0 {
+        return Ok(Bytes::from(engine.value_as(resource, stored)?.to_string()));
     }
+    Ok(stored.body.clone())
 }
 
 /// One object.
@@ -183,6 +194,10 @@ pub(super) fn list(engine: &Engine, request: &ApiRequest, listed: &Listed) -> Re
     }
     let resource = &request.resource;
     let format = request.format;
+    // Lists of custom resources say that there is no more.
+    if format.shape == Shape::Full && listed.continue_token.is_none() && resource.custom.is_some() {
+        metadata["continue"] = "".into();
+    }
     if format.shape == Shape::Full && !format.pretty && !format.yaml {
         return full_list(engine, request, listed, &metadata);
     }

@@ -27,7 +27,7 @@ pub(super) fn issue(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, 
             "may not specify a duration larger than 2^32 seconds"
         };
         return Err(ApiError::invalid(
-            About { group: "authentication.k8s.io", kind: "TokenRequest", name: request.name() },
+            About { group: "authentication.k8s.io", kind: "TokenRequest", name: "" },
             vec![Cause {
                 reason: "FieldValueInvalid".into(),
                 message: format!("Invalid value: {seconds}: {message}"),
@@ -55,7 +55,7 @@ pub(super) fn issue(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, 
         audiences: audiences.clone(),
     };
     asked["metadata"] = json!({
-        "name": request.name(), "namespace": request.namespace(),
+        "name": request.name(), "namespace": request.namespace(), "uid": account.uid,
         "creationTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     });
     asked["spec"]["audiences"] = audiences.into();

@@ -263,7 +263,7 @@ impl Watch {
         let resource = &target.request.resource;
         let mut object = json!({
             "kind": resource.kind, "apiVersion": resource.api_version(),
-            "metadata": {"resourceVersion": self.cursor.to_string(), "creationTimestamp": null},
+            "metadata": {"resourceVersion": self.cursor.to_string()},
         });
         if initial {
             object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});

@@ -35,7 +35,6 @@ impl Reporter {
 
     /// Everything runs.
     pub(crate) fn ready(&self, after: Duration, kubeconfig: &Path, ports: Ports, on: IpAddr) {
-        self.step("registry", &format!("http://localhost:{}", ports.registry));
         self.step("metrics", &format!("http://{}/metrics", std::net::SocketAddr::new(on, ports.metrics)));
         self.line(&format!(
             "ready     in {:.1} s; use it with\n\n    export KUBECONFIG={}\n",

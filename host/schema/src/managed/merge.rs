@@ -1,6 +1,6 @@
 //! Putting an applied configuration over a live object, and taking out what is no longer applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -8,8 +8,8 @@ use super::fields::PathElement;
 use super::set::{Container, FieldSet, item_key};
 use crate::schema::{ListType, Schema};
 
-/// The live object with the applied fields over it. Lists of the type `map` and `set` are merged by item: applied items
-/// in their order, live items where they stood among them.
+/// The live object with the applied fields over it. Lists of the type `map` and `set` are merged by item, in an
+/// order that keeps the applied items' own (structured-merge-diff v6 does it so).
 pub fn merge(live: &Value, applied: &Value, schema: Option<&Schema>) -> Value {
     let node = schema.map(Schema::node);
     match (live, applied) {
@@ -45,6 +45,8 @@ pub fn merge(live: &Value, applied: &Value, schema: Option<&Schema>) -> Value {
     }
 }
 
+/// Goes through both lists at once. Where the two agree on what comes next, that is next; else a live item that is not
+/// applied comes before an applied one. Live items that are applied, but in another place, wait for that place.
 fn merge_items(
     old: &[Value],
     new: &[Value],
@@ -52,35 +54,43 @@ fn merge_items(
     join: impl Fn(&Value, &Value) -> Value,
 ) -> Vec<Value> {
     let old_keys: Vec<PathElement> = old.iter().map(&key).collect();
-    let new_keys: BTreeMap<PathElement, usize> =
-        new.iter().enumerate().map(|(at, item)| (key(item), at)).collect();
-    let positions: BTreeMap<&PathElement, usize> =
+    let new_keys: Vec<PathElement> = new.iter().map(&key).collect();
+    let applied: BTreeSet<&PathElement> = new_keys.iter().collect();
+    let places: BTreeMap<&PathElement, usize> =
         old_keys.iter().enumerate().map(|(at, key)| (key, at)).collect();
-    let mut merged = Vec::with_capacity(old.len() + new.len());
-    let mut taken = 0;
-    for item in new {
-        let key = key(item);
-        let Some(&at) = positions.get(&key) else {
-            merged.push(item.clone());
-            continue;
-        };
-        // Live items that stood before this one, and are not applied, stay before it.
-        while taken < at {
-            if !new_keys.contains_key(&old_keys[taken]) {
-                merged.push(old[taken].clone());
+    let mut shared = new_keys.iter().filter(|key| places.contains_key(key));
+    let mut next = shared.next();
+    let mut done = BTreeSet::new();
+    let mut merged = Vec::with_capacity(old.len().max(new.len()));
+    let (mut left, mut right) = (0, 0);
+    while left < old.len() || right < new.len() {
+        if let Some(live) = old_keys.get(left) {
+            let agreed = new_keys.get(right) == Some(live);
+            let waits = right < new.len() && applied.contains(live) && next.is_some_and(|next| next != live);
+            if !agreed && waits {
+                left += 1;
+                continue;
             }
-            taken += 1;
+            if !applied.contains(live) {
+                merged.push(old[left].clone());
+                left += 1;
+                continue;
+            }
+            if agreed || done.contains(live) {
+                left += 1;
+            }
         }
-        merged.push(join(&old[at], item));
-        taken = taken.max(at + 1);
+        let Some(wanted) = new_keys.get(right) else { continue };
+        done.insert(wanted);
+        merged.push(match places.get(wanted) {
+            Some(at) => join(&old[*at], &new[right]),
+            None => new[right].clone(),
+        });
+        right += 1;
+        if next == Some(wanted) {
+            next = shared.next();
+        }
     }
-    merged.extend(
-        old.iter()
-            .zip(&old_keys)
-            .skip(taken)
-            .filter(|(_, key)| !new_keys.contains_key(key))
-            .map(|(item, _)| item.clone()),
-    );
     merged
 }
 

@@ -7,7 +7,6 @@ use super::entry::{self, Entry};
 use super::fields::PathElement;
 use super::merge::{merge, take_out};
 use super::set::{FieldSet, compare};
-use super::skeleton::with_skeleton;
 use crate::schema::Schema;
 
 /// Fields that nobody owns: the API server writes them.
@@ -35,6 +34,9 @@ pub struct Writer<'a> {
     pub subresource: &'a str,
     /// Paths that a write through this endpoint does not change, such as `["status"]`.
     pub reset: &'a [&'a [&'a str]],
+    /// What an object of the kind has before anybody wrote to it (`typed::blank`): whoever creates an object does not
+    /// own what its type always has.
+    pub blank: &'a Value,
     /// The time of the write.
     pub now: Timestamp,
 }
@@ -92,8 +94,7 @@ impl std::fmt::Display for Conflicts {
 /// The object after a write that is no apply, with `metadata.managedFields` brought up to date. `live` is `None` for a
 /// creation. A client that sent `managedFields: []` or `[{}]` has them cleared.
 pub fn update(live: Option<&Value>, mut new: Value, writer: &Writer<'_>, schema: Option<&Schema>) -> Value {
-    let null = Value::Object(serde_json::Map::new());
-    let old = live.unwrap_or(&null);
+    let old = live.unwrap_or(writer.blank);
     let sent = new.pointer("/metadata/managedFields").and_then(Value::as_array);
     let cleared = live.is_some()
         && sent.is_some_and(|sent| {
@@ -104,7 +105,7 @@ pub fn update(live: Option<&Value>, mut new: Value, writer: &Writer<'_>, schema:
         return new;
     }
     let mut entries = if live.is_some() { entry::read(old) } else { Vec::new() };
-    let mut comparison = compare(&with_skeleton(old, schema), &with_skeleton(&new, schema), schema);
+    let mut comparison = compare(old, &new, schema);
     for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
         strip(set, writer);
     }
@@ -157,8 +158,7 @@ pub fn apply(
     for path in writer.reset {
         remove_path(&mut config, path);
     }
-    let empty = Value::Object(serde_json::Map::new());
-    let old = live.unwrap_or(&empty);
+    let old = live.unwrap_or(writer.blank);
     let mut entries = if live.is_some() { entry::read(old) } else { Vec::new() };
     if live.is_some() && entries.is_empty() {
         adopt(&mut entries, old, writer, schema);
@@ -175,7 +175,7 @@ pub fn apply(
         let owned = entries.iter().fold(fields.clone(), |all, entry| all.union(&entry.fields));
         take_out(&mut merged, &previous.fields, &owned, schema);
     }
-    let mut comparison = compare(&with_skeleton(old, schema), &with_skeleton(&merged, schema), schema);
+    let mut comparison = compare(old, &merged, schema);
     for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
         strip(set, writer);
     }
@@ -195,11 +195,11 @@ pub fn apply(
         conflicts.sort_by(|a: &Conflict, b| a.owner.cmp(&b.owner));
         return Err(ApplyError::Conflicts(Conflicts(conflicts)));
     }
-    let unchanged =
-        previous.as_ref().is_some_and(|previous| previous.fields == fields && comparison.is_same());
-    let time = match previous {
-        Some(previous) if unchanged => previous.time,
-        _ => Some(entry::stamp(writer.now)),
+    // An apply that leaves the object as it was moves no time, not even where it is this manager's first.
+    let time = if comparison.is_same() {
+        previous.and_then(|previous| previous.time)
+    } else {
+        Some(entry::stamp(writer.now))
     };
     entries.push(Entry { fields, time, ..new_entry(writer, true) });
     entry::write(&mut merged, entries);

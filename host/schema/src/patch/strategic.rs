@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::PatchError;
+use crate::managed::go_text;
 use crate::schema::{Node, Schema};
 
 const DIRECTIVE: &str = "$patch";
@@ -42,7 +43,12 @@ fn merge_object(
             }
             "delete" => return Ok(None),
             "merge" => {}
-            other => return Err(PatchError::Malformed(format!("unrecognized patch directive {other:?}"))),
+            other => {
+                return Err(PatchError::Unknown(format!(
+                    "unknown patch type: {other} in map: {}",
+                    go_text(&Value::Object(patch.clone()))
+                )));
+            }
         },
         Some(_) => return Err(PatchError::Malformed("the value of $patch must be a string".to_owned())),
     }
@@ -120,6 +126,7 @@ fn merge_list(
         return Ok(merge_primitives(old, change));
     };
     let items = schema.and_then(|schema| schema.node().items.as_ref());
+    let before = old.clone();
     let mut merged = old;
     for item in change {
         let Value::Object(item) = item else {
@@ -129,9 +136,9 @@ fn merge_list(
             if item.get(DIRECTIVE).and_then(Value::as_str) == Some("merge") {
                 continue;
             }
-            return Err(PatchError::Unfitting(format!(
+            return Err(PatchError::Unknown(format!(
                 "map: {} does not contain declared merge key: {key}",
-                Value::Object(item.clone())
+                go_text(&Value::Object(item.clone()))
             )));
         };
         let at = merged.iter().position(|old| old.get(key) == Some(wanted));
@@ -154,17 +161,45 @@ fn merge_list(
             (None, None) => {}
         }
     }
-    Ok(merged)
+    Ok(in_order(merged, change, &before, |a, b| a.get(key) == b.get(key)))
 }
 
 fn merge_primitives(old: Vec<Value>, change: &[Value]) -> Vec<Value> {
+    let before = old.clone();
     let mut merged = old;
     for value in change {
         if !merged.contains(value) {
             merged.push(value.clone());
         }
     }
-    merged
+    in_order(merged, change, &before, |a, b| a == b)
+}
+
+/// The merged items as a real server orders them: those of the patch in its order, the others in theirs; between one of
+/// each, the one that stood first comes first, and one that is new comes before one that is not.
+fn in_order(
+    merged: Vec<Value>,
+    change: &[Value],
+    before: &[Value],
+    same: impl Fn(&Value, &Value) -> bool,
+) -> Vec<Value> {
+    let place = |list: &[Value], item: &Value| list.iter().position(|other| same(other, item));
+    let (mut patched, mut others): (Vec<Value>, Vec<Value>) =
+        merged.into_iter().partition(|item| place(change, item).is_some());
+    patched.sort_by_key(|item| place(change, item));
+    others.sort_by_key(|item| place(before, item));
+    let mut ordered = Vec::with_capacity(patched.len() + others.len());
+    let (mut patched, mut others) = (patched.into_iter().peekable(), others.into_iter().peekable());
+    while let (Some(new), Some(old)) = (patched.peek(), others.peek()) {
+        let stood_first = match (place(before, old), place(before, new)) {
+            (Some(old), Some(new)) => old < new,
+            _ => false,
+        };
+        ordered.extend(if stood_first { others.next() } else { patched.next() });
+    }
+    ordered.extend(patched);
+    ordered.extend(others);
+    ordered
 }
 
 fn delete_primitives(target: &mut Map<String, Value>, field: &str, values: &Value) -> Result<(), PatchError> {
@@ -234,6 +269,9 @@ mod tests {
             .map(|c| c["image"].as_str().unwrap())
             .collect();
         assert_eq!(images, ["one", "three", "four"]);
+        // What is new comes before what it is not compared with.
+        let patched = pod(json!({"spec": {"containers": [{"name": "new", "image": "n"}]}}));
+        assert_eq!(patched["spec"]["containers"][0]["name"], "new");
     }
 
     #[test]
@@ -261,7 +299,7 @@ mod tests {
         let live = json!({"metadata": {"finalizers": ["a", "b"]}});
         let patch = json!({"metadata": {"finalizers": ["c"], "$deleteFromPrimitiveList/finalizers": ["a"]}});
         let patched = strategic(live, &patch, schema.as_ref()).unwrap();
-        assert_eq!(patched["metadata"]["finalizers"], json!(["b", "c"]));
+        assert_eq!(patched["metadata"]["finalizers"], json!(["c", "b"]));
     }
 
     #[test]

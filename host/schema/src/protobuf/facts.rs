@@ -8,43 +8,43 @@ use std::sync::LazyLock;
 static FACTS: &str = include_str!("facts.txt");
 
 /// Every message and kind.
-pub(super) struct Table {
+pub(crate) struct Table {
     kinds: HashMap<&'static str, usize>,
     messages: Vec<Message>,
 }
 
 /// One message.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) name: &'static str,
+pub(crate) struct Message {
+    pub(crate) name: &'static str,
     /// Whether JSON shows the one member that is set instead of an object.
-    pub(super) union: bool,
+    pub(crate) union: bool,
     /// By number, ascending.
-    pub(super) fields: Vec<Field>,
+    pub(crate) fields: Vec<Field>,
 }
 
 /// One field.
 #[derive(Debug)]
-pub(super) struct Field {
-    pub(super) number: u32,
+pub(crate) struct Field {
+    pub(crate) number: u32,
     /// The name in JSON; `None` where the message's fields stand among those around it.
-    pub(super) name: Option<&'static str>,
-    pub(super) shape: Shape,
-    pub(super) kind: Kind,
-    pub(super) omit_empty: bool,
-    pub(super) omit_zero: bool,
+    pub(crate) name: Option<&'static str>,
+    pub(crate) shape: Shape,
+    pub(crate) kind: Kind,
+    pub(crate) omit_empty: bool,
+    pub(crate) omit_zero: bool,
 }
 
 impl Field {
     /// The name as errors show it.
-    pub(super) fn shown(&self) -> &'static str {
+    pub(crate) fn shown(&self) -> &'static str {
         self.name.unwrap_or("(inlined)")
     }
 }
 
 /// How often a value stands, and whether the Go field tells absence from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     Plain,
     Pointer,
     Repeated,
@@ -53,7 +53,7 @@ pub(super) enum Shape {
 
 /// The type of one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     String,
     Bool,
     Int32,
@@ -67,7 +67,7 @@ pub(super) enum Kind {
 
 /// Messages that JSON shows in a form of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Special {
+pub(crate) enum Special {
     /// Seconds, as RFC 3339.
     Time,
     /// Seconds and nanoseconds, as RFC 3339 with microseconds.
@@ -84,7 +84,7 @@ pub(super) enum Special {
 
 impl Table {
     /// The message of a kind.
-    pub(super) fn kind(&self, api_version: &str, kind: &str) -> Option<usize> {
+    pub(crate) fn kind(&self, api_version: &str, kind: &str) -> Option<usize> {
         let versioned = if api_version.contains('/') {
             format!("{api_version}/{kind}")
         } else {
@@ -94,13 +94,13 @@ impl Table {
     }
 
     /// The message at a place that the table gave.
-    pub(super) fn message(&'static self, place: usize) -> &'static Message {
+    pub(crate) fn message(&'static self, place: usize) -> &'static Message {
         &self.messages[place]
     }
 }
 
 /// The table.
-pub(super) fn table() -> &'static Table {
+pub(crate) fn table() -> &'static Table {
     static TABLE: LazyLock<Table> = LazyLock::new(|| {
         parse(FACTS).expect("the committed table is what the script wrote, as a test holds")
     });

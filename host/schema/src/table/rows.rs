@@ -187,8 +187,11 @@ pub(super) fn binding(object: &Value, now: Timestamp) -> Vec<Value> {
 
 pub(super) fn definition(object: &Value, _now: Timestamp) -> Vec<Value> {
     let spec = &object["spec"];
-    let versions =
-        items(&spec["versions"]).iter().map(|version| text(&version["name"])).collect::<Vec<_>>().join(",");
+    let version = |version: &Value| {
+        let mark = if version["storage"] == true { "(storage)" } else { "" };
+        format!("{}{mark}", text(&version["name"]))
+    };
+    let versions = items(&spec["versions"]).iter().map(version).collect::<Vec<_>>().join(",");
     let established = items(&object["status"]["conditions"])
         .iter()
         .any(|c| c["type"] == "Established" && c["status"] == "True");

@@ -98,16 +98,27 @@ fn owners(metadata: &Value, errors: &mut Vec<FieldError>) {
             let text = |field: &str| owner[field].as_str().unwrap_or_default().to_owned();
             format!("{}/{}", text("kind"), text("name"))
         };
-        errors.push(FieldError::invalid(
-            "metadata.ownerReferences",
-            &metadata["ownerReferences"],
-            format!(
+        let shown: Vec<String> = owners.iter().map(shown_owner).collect();
+        errors.push(FieldError {
+            path: "metadata.ownerReferences".to_owned(),
+            kind: FieldErrorKind::Invalid,
+            value: Some(format!("[{}]", shown.join(","))),
+            detail: format!(
                 "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
                 called(first),
                 called(second)
             ),
-        ));
+        });
     }
+}
+
+/// An owner as JSON, its fields in the order in which a real server shows them.
+fn shown_owner(owner: &Value) -> String {
+    let fields: Vec<String> = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"]
+        .into_iter()
+        .filter_map(|field| Some(format!("\"{field}\":{}", owner.get(field)?)))
+        .collect();
+    format!("{{{}}}", fields.join(","))
 }
 
 /// The metadata of any object, named as its kind must be.
@@ -116,19 +127,21 @@ pub(super) fn metadata(group: &str, kind: &str, metadata: &Value, errors: &mut V
     if name.is_empty() && metadata["generateName"].as_str().is_none_or(str::is_empty) {
         errors.push(FieldError::required("metadata.name", "name or generateName is required"));
     }
-    let faults = match (group, kind) {
+    let faults = |name: &str| match (group, kind) {
         _ if name.is_empty() => Vec::new(),
         ("rbac.authorization.k8s.io", _) => path_segment_faults(name),
         ("", "Namespace" | "Service") => label_faults(name, "characters"),
         _ => subdomain_faults(name),
     };
-    refuse("metadata.name", name, faults, errors);
+    let base = metadata["generateName"].as_str().unwrap_or_default();
+    // A dash at its end will be followed by something.
+    let as_name = base.strip_suffix('-').filter(|rest| !rest.is_empty()).map(|rest| format!("{rest}a"));
+    refuse("metadata.generateName", base, faults(as_name.as_deref().unwrap_or(base)), errors);
+    refuse("metadata.name", name, faults(name), errors);
     for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
         refuse("metadata.labels", key, key_faults(key), errors);
-        let faults =
-            [too_long(value, 63, "bytes"), misfit(value.is_empty() || is_name_form(value), LABEL_VALUE)];
-        refuse("metadata.labels", value, faults.into_iter().flatten(), errors);
+        refuse("metadata.labels", value, value_faults(value), errors);
     }
     let mut size = 0;
     for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
@@ -187,7 +200,14 @@ fn path_segment_faults(text: &str) -> Vec<String> {
         .collect()
 }
 
-fn key_faults(key: &str) -> Vec<String> {
+/// What is wrong with the value of a label.
+pub fn value_faults(value: &str) -> Vec<String> {
+    let form = misfit(value.is_empty() || is_name_form(value), LABEL_VALUE);
+    [too_long(value, 63, "bytes"), form].into_iter().flatten().collect()
+}
+
+/// What is wrong with the key of a label or an annotation.
+pub fn key_faults(key: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let name = match key.split('/').collect::<Vec<_>>().as_slice() {
         [name] => *name,

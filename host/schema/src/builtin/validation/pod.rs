@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::names::{label_faults, refuse};
-use crate::{FieldError, FieldErrorKind};
+use crate::{FieldError, FieldErrorKind, quantity};
 
 fn items(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
@@ -26,6 +26,9 @@ pub(super) fn spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
             }
             mounts(container, &path, &volumes, errors);
             named(container, &path, &mut names, errors);
+            variables(container, &path, errors);
+            ports(container, &path, errors);
+            resources(&container["resources"], &path, errors);
         }
     }
     let policies = ["Always", "OnFailure", "Never"];
@@ -80,6 +83,47 @@ fn mounts(container: &Value, path: &str, volumes: &BTreeSet<&str>, errors: &mut 
             errors.push(FieldError::required(format!("{path}.mountPath"), ""));
         } else if !paths.insert(target) {
             errors.push(FieldError::invalid(format!("{path}.mountPath"), &json!(target), "must be unique"));
+        }
+    }
+}
+
+fn variables(container: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    for (at, variable) in items(&container["env"]).iter().enumerate() {
+        let path = format!("{path}.env[{at}].name");
+        let name = variable["name"].as_str().unwrap_or_default();
+        if name.is_empty() {
+            errors.push(FieldError::required(path, ""));
+        } else if !name.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'=') {
+            let why = "a valid environment variable name must consist only of printable ASCII characters other than '='";
+            errors.push(FieldError::invalid(path, &json!(name), why));
+        }
+    }
+}
+
+fn ports(container: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    for (at, port) in items(&container["ports"]).iter().enumerate() {
+        let path = format!("{path}.ports[{at}]");
+        for (field, required) in [("containerPort", true), ("hostPort", false)] {
+            let number = port[field].as_i64().unwrap_or(0);
+            if number == 0 && required {
+                errors.push(FieldError::required(format!("{path}.{field}"), ""));
+            } else if number != 0 && !(1..=65535).contains(&number) {
+                let why = "must be between 1 and 65535, inclusive";
+                errors.push(FieldError::invalid(format!("{path}.{field}"), &json!(number), why));
+            }
+        }
+    }
+}
+
+/// No more can be promised than may be used.
+fn resources(resources: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    for (name, request) in resources["requests"].as_object().into_iter().flatten() {
+        let Some(limit) = resources["limits"].get(name) else { continue };
+        let (request, limit) = (text(request), text(limit));
+        if quantity::number(&request) > quantity::number(&limit) {
+            let why = format!("must be less than or equal to {name} limit of {limit}");
+            errors.push(FieldError::invalid(format!("{path}.resources.requests"), &json!(request), why));
         }
     }
 }

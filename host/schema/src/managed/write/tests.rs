@@ -4,12 +4,18 @@ use serde_json::json;
 use super::*;
 use crate::builtin;
 
+fn blank() -> &'static Value {
+    static BLANK: std::sync::LazyLock<Value> = std::sync::LazyLock::new(|| json!({}));
+    &BLANK
+}
+
 fn writer(manager: &str) -> Writer<'_> {
     Writer {
         manager,
         api_version: "v1",
         subresource: "",
         reset: &[],
+        blank: blank(),
         now: "2026-01-01T00:00:00Z".parse().unwrap(),
     }
 }
