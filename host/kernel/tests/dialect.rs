@@ -46,7 +46,8 @@ fn manifest(name: &str) -> Value {
 /// A Bundle has as many ConfigMaps as `spec.count` says, and shows how many there are and what its Secret is called.
 fn bundles() -> Translating {
     let answer = |children: Vec<Value>, status| {
-        let children = children.iter().map(|child| Child::new(child.to_string()).expect("an object")).collect();
+        let children =
+            children.iter().map(|child| Child::new(child.to_string()).expect("an object")).collect();
         SyncAnswer { children, status, requeue_after: None, events: vec![] }
     };
     Translating {

@@ -171,8 +171,8 @@ mod instance {
 
     use super::{GRAIN, Heap, Source};
 
-    /// What an instance has from the start: enough for a call with some tens of kilobytes of JSON.
-    const START: usize = 128 << 10;
+    /// What an instance has from the start: enough for a call with some ten kilobytes of JSON.
+    const START: usize = 64 << 10;
 
     const PAGE: usize = 64 << 10;
 
@@ -270,9 +270,14 @@ mod tests {
     #[test]
     fn each_size_has_a_class_that_holds_it_and_little_more() {
         let mut previous = (0, 0);
-        for size in (0..100_000).chain((17..31).flat_map(|power| [(1 << power) - 1, 1 << power, (1 << power) + 1])) {
+        for size in
+            (0..100_000).chain((17..31).flat_map(|power| [(1 << power) - 1, 1 << power, (1 << power) + 1]))
+        {
             let (index, block) = class(size).expect("an address space holds it");
-            assert!(block >= size && block.is_multiple_of(GRAIN) && block <= size.max(64) * 5 / 4 + GRAIN, "{size}: {block}");
+            assert!(
+                block >= size && block.is_multiple_of(GRAIN) && block <= size.max(64) * 5 / 4 + GRAIN,
+                "{size}: {block}"
+            );
             assert_eq!(class(block), Some((index, block)), "a block's own size is of its class");
             assert!((index, block) >= previous);
             previous = (index, block);
@@ -348,7 +353,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn blocks_keep_what_is_in_them(steps in proptest::collection::vec(step(), 1..300), gap in 0_usize..2) {
+        fn blocks_keep_what_is_in_them(steps in proptest::collection::vec(step(), 1..150), gap in 0_usize..2) {
             let mut heap = Heap::new(Pieces::new(1 << 21, 1 << 13, gap * GRAIN));
             let mut held: Vec<(*mut u8, Layout, u8)> = Vec::new();
             let mark = |block: *mut u8, from: usize, to: usize, mark: u8| {

@@ -221,9 +221,8 @@ pub(super) fn plan(
 
 /// Whether an apply of what has this hash would change nothing.
 fn is_as_applied(present: &CachedObject, applied: Option<&Applied>, hash: u64) -> bool {
-    applied.is_some_and(|applied| {
-        applied.desired == hash && applied.observed == settled_hash(&present.json())
-    })
+    applied
+        .is_some_and(|applied| applied.desired == hash && applied.observed == settled_hash(&present.json()))
 }
 
 /// Hash of the part of an object that an apply can change: without status and what the server counts.

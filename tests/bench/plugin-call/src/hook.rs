@@ -121,9 +121,10 @@ pub(crate) async fn serve(how: Served) -> Result<()> {
             let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
             let certificate = made.cert.der().clone();
             let key = made.signing_key.serialize_der();
-            let settings = rustls::ServerConfig::builder()
-                .with_no_client_auth()
-                .with_single_cert(vec![certificate.clone()], rustls_pki_types::PrivatePkcs8KeyDer::from(key).into())?;
+            let settings = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(
+                vec![certificate.clone()],
+                rustls_pki_types::PrivatePkcs8KeyDer::from(key).into(),
+            )?;
             let tls = Tls { listener, acceptor: TlsAcceptor::from(Arc::new(settings)) };
             say(port, &certificate)?;
             tokio::spawn(async move { axum::serve(tls, router()).await });

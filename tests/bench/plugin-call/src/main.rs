@@ -4,7 +4,7 @@
 //! with about 2 KB of JSON in and out, and once with an empty spec, which leaves what each way costs by itself.
 //!
 //! Every way ends with the same checked answer. The ways take turns, so that other load on the machine meets all of them.
-//! Prints tables and ratios; `--json` prints them for a program.
+//! Prints tables and ratios; `--json` prints them for a program. `--only WAY`, for a profiler, times one way.
 
 #![forbid(unsafe_code)]
 
@@ -89,13 +89,17 @@ async fn main() -> Result<()> {
         return hook::serve(how).await;
     }
     let subject = Subject::object("testing.purlin.dev/v1", "Echo", "default", "bench");
-    let ways = [
+    let mut ways = vec![
         ("native function", "native", Way::Native),
         ("plugin, a fresh instance", "plugin", Way::Plugin(load().await?, subject)),
         ("webhook, in this process", "webhook_in_process", Way::Hook(Hook::in_process().await?)),
         ("webhook, its own process", "webhook_process", Way::Hook(Hook::in_a_process(Served::Plain).await?)),
         ("webhook, its own, over TLS", "webhook_tls", Way::Hook(Hook::in_a_process(Served::Tls).await?)),
     ];
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--only").skip(1);
+    if let Some(only) = arguments.next() {
+        ways.retain(|(_, key, _)| *key == only);
+    }
     let mut found = serde_json::Map::new();
     let mut out = std::io::stdout().lock();
     let as_json = std::env::args().any(|argument| argument == "--json");
@@ -115,8 +119,7 @@ async fn main() -> Result<()> {
 }
 
 async fn time(ways: &[(&'static str, &'static str, Way)], parent: &str) -> Result<Vec<Timing>> {
-    let mut samples: Vec<Vec<Duration>> =
-        ways.iter().map(|_| Vec::with_capacity(ROUNDS * CALLS)).collect();
+    let mut samples: Vec<Vec<Duration>> = ways.iter().map(|_| Vec::with_capacity(ROUNDS * CALLS)).collect();
     for _ in 0..ROUNDS {
         for ((_, _, way), samples) in ways.iter().zip(&mut samples) {
             for call in 0..WARM_UP + CALLS {
@@ -144,7 +147,8 @@ fn micros(duration: Duration) -> f64 {
 
 /// How many times as long as the plugin's call each way takes.
 fn over_plugin(timings: &[Timing]) -> impl Iterator<Item = (&Timing, f64)> {
-    let plugin = timings.iter().find(|timing| timing.key == "plugin").map_or(f64::NAN, |call| micros(call.p50));
+    let plugin =
+        timings.iter().find(|timing| timing.key == "plugin").map_or(f64::NAN, |call| micros(call.p50));
     timings.iter().map(move |timing| (timing, micros(timing.p50) / plugin))
 }
 

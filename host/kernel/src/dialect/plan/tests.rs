@@ -99,7 +99,9 @@ fn what_is_as_it_was_applied_is_not_applied_again() {
 #[test]
 fn an_outline_holds_where_a_plan_is_empty() {
     let own = |status: Value| json!({"apiVersion": "g/v1", "kind": "Own", "metadata": {"name": "a"}, "status": status});
-    for (wanted, found) in [(json!({"a": 1}), json!({"a": 1})), (json!({"a": 1}), json!({"a": 2})), (json!({}), json!(null))] {
+    for (wanted, found) in
+        [(json!({"a": 1}), json!({"a": 1})), (json!({"a": 1}), json!({"a": 2})), (json!({}), json!(null))]
+    {
         let child = check("ns", vec![own(wanted)]).unwrap();
         let mut object = child[0].object.clone();
         object["status"] = found;
