@@ -55,8 +55,6 @@ build_modules() {
         "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
         "--remap-path-prefix=$std_source=/rust"
         "--remap-path-prefix=$1=/target"
-        # A smaller stack than Rust's 1 MiB: resetting an instance looks at every page that it has.
-        "-Clink-arg=-zstack-size=262144"
     )
     local separator=$'\x1f' encoded
     encoded=$(IFS=$separator; echo "${flags[*]}")
