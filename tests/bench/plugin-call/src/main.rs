@@ -1,6 +1,6 @@
 //! Times one `sync` of the echo dialect: as a plugin in a fresh instance, as the same Rust function called natively, and
 //! behind three webhooks on loopback that call the same function: one in this process over plain HTTP, the cheapest
-//! there is; one in a process of its own; and one in a process of its own over TLS, as an API server demands it. Once
+//! of them; one in a process of its own; and one in a process of its own over TLS, as an API server demands it. Once
 //! with about 2 KB of JSON in and out, and once with an empty spec, which leaves what each way costs by itself.
 //!
 //! Every way ends with the same checked answer. The ways take turns, so that other load on the machine meets all of them.
