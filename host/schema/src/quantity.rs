@@ -175,7 +175,7 @@ mod tests {
             let (before, after) = (number(&text).unwrap(), number(&once).unwrap());
             // Rounded up to a nano, or to one where the form is binary.
             let step = if suffix.ends_with('i') { 1.0 } else { 1e-9 };
-            prop_assert!(after - before > -1e-6 * before && after - before <= step + 1e-6 * before, "{} {}", text, once);
+            prop_assert!(after - before >= -1e-6 * before && after - before <= step + 1e-6 * before, "{} {}", text, once);
         }
     }
 }
