@@ -79,6 +79,8 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     spawn_api(&mut parts, &api, listeners.api, &stop);
     reporter.step("api", &format!("https://{api_address}"));
     if args.api_only {
+        // A port on which nobody answers would keep its callers waiting.
+        drop(listeners.registry);
         let exposed = Exposition::new(metrics, readiness.clone()).router();
         spawn_http(&mut parts, "health and metrics", listeners.metrics, exposed, &stop);
         readiness.done("plugins");
