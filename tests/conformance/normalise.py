@@ -28,12 +28,13 @@ class Normaliser:
         # The look-behind keeps the search linear in a long text without a colon.
         self.address = re.compile(r"(?<![\w.-])[\w.-]+:" + re.escape(address.rpartition(":")[2]) + r"\b")
         self.uids, self.versions, self.names, self.generated = {}, {}, {}, []
+        self.ages = []  # which cells of the last table's rows are ages
 
     def exchange(self, exchange):
         """The comparable form: request line, status, headers and body."""
         if exchange.prefix:
             prefix = exchange.prefix[:LONGEST_PREFIX]
-            self.generated.append((prefix, re.compile(re.escape(prefix) + SUFFIX + r"\b")))
+            self.generated.append((prefix, re.compile(r"(?<![\w.-])" + re.escape(prefix) + SUFFIX + r"\b")))
         return {
             "request": self._text(exchange.request),
             "status": exchange.status,
@@ -43,7 +44,7 @@ class Normaliser:
 
     def _value(self, value, path):
         if isinstance(value, dict):
-            if value.get("kind") == "Table" and isinstance(value.get("columnDefinitions"), list):
+            if value.get("kind") == "Table":
                 value = self._without_ages(value)
             if value.get("kind") == "Status":
                 value = _with_causes_in_order(value)
@@ -68,15 +69,14 @@ class Normaliser:
         return self.versions.setdefault(value, f"<version {len(self.versions) + 1}>")
 
     def _without_ages(self, table):
-        ages = [
-            i
-            for i, c in enumerate(table["columnDefinitions"])
-            if c.get("name") in ("Age", "Last Seen", "First Seen", "Duration")
-        ]
+        columns = table.get("columnDefinitions")
+        if isinstance(columns, list):  # a watch says them once, with its first event
+            ages = ("Age", "Last Seen", "First Seen", "Duration")
+            self.ages = [i for i, column in enumerate(columns) if column.get("name") in ages]
         rows = []
         for row in table.get("rows") or []:
             cells = list(row["cells"])
-            for i in ages:
+            for i in self.ages:
                 if i < len(cells) and isinstance(cells[i], str) and AGE.match(cells[i]):
                     cells[i] = "<age>"
             rows.append({**row, "cells": cells})

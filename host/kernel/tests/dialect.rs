@@ -13,7 +13,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
 use purlin_kernel::api::Plugin;
 use purlin_sandbox::v0_1::{Fault, FieldError, Selector};
-use purlin_sandbox::{CallError, SyncAnswer};
+use purlin_sandbox::{CallError, Child, SyncAnswer};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +45,11 @@ fn manifest(name: &str) -> Value {
 
 /// A Bundle has as many ConfigMaps as `spec.count` says, and shows how many there are and what its Secret is called.
 fn bundles() -> Translating {
-    let answer =
-        |children: Vec<Value>, status| SyncAnswer { children, status, requeue_after: None, events: vec![] };
+    let answer = |children: Vec<Value>, status| {
+        let children =
+            children.iter().map(|child| Child::new(child.to_string()).expect("an object")).collect();
+        SyncAnswer { children, status, requeue_after: None, events: vec![] }
+    };
     Translating {
         related: Arc::new(|parent| {
             vec![Selector {

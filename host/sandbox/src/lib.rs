@@ -20,6 +20,7 @@ mod native;
 mod plugin;
 pub mod v0_1;
 
+pub use answer::Child;
 pub use capability::StageResolver;
 pub use config::{Config, Limits};
 pub use error::{CallError, LoadError, SandboxError};

@@ -10,7 +10,7 @@ use purlin_registry::Manifest;
 use serde_json::Value;
 use wasmtime::component::InstancePre;
 
-use crate::answer;
+use crate::answer::{self, Child};
 use crate::call::{self, CallState, Gate, Invocation, Origin};
 use crate::capability::LogAllowance;
 use crate::config::Limits;
@@ -47,7 +47,7 @@ impl Subject {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyncAnswer {
     /// Every child that should exist.
-    pub children: Vec<Value>,
+    pub children: Vec<Child>,
     /// The parent's whole new status; `None` leaves it as it is.
     pub status: Option<Value>,
     /// Call again after so long even if nothing changes.

@@ -197,14 +197,10 @@ impl Reader {
                 None => Ok(Value::String(text)),
                 Some(at) => Err(Unreadable::Base64(at)),
             },
-            (Kind::Special(Special::Quantity), Value::String(text)) => {
-                if quantity::number(&text).is_some() {
-                    Ok(Value::String(text))
-                } else {
-                    Err(Unreadable::Quantity)
-                }
+            (Kind::Special(Special::Quantity), Value::String(text)) => quantity_of(text).map(Value::String),
+            (Kind::Special(Special::Quantity), Value::Number(number)) => {
+                quantity_of(number.to_string()).map(Value::String)
             }
-            (Kind::Special(Special::Quantity), value @ Value::Number(_)) => Ok(value),
             (Kind::Special(Special::Time | Special::MicroTime), Value::String(text)) => {
                 if text.parse::<jiff::Timestamp>().is_ok() {
                     Ok(Value::String(text))
@@ -256,6 +252,16 @@ impl Reader {
             Kind::Message(place) => last(self.table.message(place).name, 2),
         }
         .to_owned()
+    }
+}
+
+/// A quantity as it is written out again.
+fn quantity_of(text: String) -> Result<String, Unreadable> {
+    match (quantity::canonical(&text), quantity::number(&text)) {
+        (Some(canonical), _) => Ok(canonical),
+        // Beyond what is counted exactly.
+        (None, Some(_)) => Ok(text),
+        (None, None) => Err(Unreadable::Quantity),
     }
 }
 

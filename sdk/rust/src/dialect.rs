@@ -1,4 +1,5 @@
-//! The dialect stage: a trait over parsed JSON, and the glue that exports it.
+//! The dialect stage: a trait over parsed JSON, and the glue that exports it. [`crate::text`] is the same stage over the
+//! text itself.
 
 use serde_json::Value;
 
@@ -65,7 +66,6 @@ pub struct SyncResponse {
     pub events: Vec<Event>,
 }
 
-#[cfg(any(target_arch = "wasm32", test))]
 impl SyncResponse {
     fn into_wire(self) -> controller::SyncResponse {
         controller::SyncResponse {
@@ -77,14 +77,13 @@ impl SyncResponse {
     }
 }
 
-/// Calls `decide` with the request parsed, and writes its answer: what each exported function does.
-#[cfg(any(target_arch = "wasm32", test))]
+/// Calls `decide` with the request parsed, and writes its answer.
 pub(crate) fn answer(
-    request: controller::SyncRequest,
+    request: &controller::SyncRequest,
     decide: fn(&SyncRequest) -> Result<SyncResponse, Fault>,
 ) -> Result<controller::SyncResponse, Fault> {
     let request = SyncRequest {
-        context: request.context,
+        context: request.context.clone(),
         parent: parse(&request.parent)?,
         children: request.children.iter().map(|child| parse(child)).collect::<Result<_, _>>()?,
         related: request.related.iter().map(|object| parse(object)).collect::<Result<_, _>>()?,
@@ -93,7 +92,6 @@ pub(crate) fn answer(
 }
 
 /// The object, or the fault that says that the host broke the contract.
-#[cfg(any(target_arch = "wasm32", test))]
 pub(crate) fn parse(object: &str) -> Result<Value, Fault> {
     match serde_json::from_str::<Value>(object) {
         Ok(value) if value.is_object() => Ok(value),
@@ -102,39 +100,16 @@ pub(crate) fn parse(object: &str) -> Result<Value, Fault> {
     }
 }
 
-/// Exports a [`Dialect`]. Call it once, at the top of the crate.
+/// Exports a [`Dialect`] or a [`TextDialect`](crate::TextDialect). Call it once, at the top of the crate.
 #[macro_export]
 macro_rules! export_dialect {
     ($dialect:ty) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
-            type Exported = $crate::dialect::Export<$dialect>;
+            type Exported = $crate::text::Export<$dialect>;
             $crate::bindings::dialect::__export_dialect_world!(Exported with_types_in $crate::bindings::dialect);
         };
     };
-}
-
-/// What [`export_dialect!`](crate::export_dialect) exports for a [`Dialect`]; not for use by itself.
-#[cfg(target_arch = "wasm32")]
-#[doc(hidden)]
-pub struct Export<T>(std::marker::PhantomData<T>);
-
-#[cfg(target_arch = "wasm32")]
-impl<T: Dialect> controller::Guest for Export<T> {
-    fn related(context: Context, parent: String) -> Result<Vec<Selector>, Fault> {
-        crate::log::panics();
-        T::related(&context, &parse(&parent)?)
-    }
-
-    fn sync(request: controller::SyncRequest) -> Result<controller::SyncResponse, Fault> {
-        crate::log::panics();
-        answer(request, T::sync)
-    }
-
-    fn finalize(request: controller::SyncRequest) -> Result<controller::SyncResponse, Fault> {
-        crate::log::panics();
-        answer(request, T::finalize)
-    }
 }
 
 #[cfg(test)]
@@ -154,7 +129,7 @@ mod tests {
 
     #[test]
     fn an_answer_crosses_as_json_text() {
-        let answered = answer(request(r#"{"kind":"A"}"#), |request| {
+        let answered = answer(&request(r#"{"kind":"A"}"#), |request| {
             Ok(SyncResponse {
                 children: vec![request.parent.clone()],
                 status: Some(json!({"b": 1})),
@@ -170,7 +145,7 @@ mod tests {
     fn what_is_not_an_object_is_a_fault_and_no_panic() {
         for text in ["", "{", "[]", "null", &"[".repeat(100_000)] {
             assert!(
-                matches!(answer(request(text), |_| Ok(SyncResponse::default())), Err(Fault::Failed(_))),
+                matches!(answer(&request(text), |_| Ok(SyncResponse::default())), Err(Fault::Failed(_))),
                 "{text:.20}"
             );
         }

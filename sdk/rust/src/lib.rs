@@ -28,7 +28,8 @@
 //! ```
 //!
 //! A dialect is the same with [`Dialect`] and [`export_dialect!`]: `related` says what it must see, `sync` answers with
-//! the objects that should exist and the parent's status.
+//! the objects that should exist and the parent's status. A dialect that is called often can be a [`TextDialect`], which
+//! reads its objects into types of its own: several times faster, and more to write.
 //!
 //! # Rules that a plugin lives by
 //!
@@ -49,11 +50,14 @@ pub mod bindings;
 pub mod conditions;
 pub mod dialect;
 pub mod fault;
+#[cfg(any(target_arch = "wasm32", test))]
+mod heap;
 pub mod log;
 pub mod object;
 pub mod random;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+pub mod text;
 pub mod time;
 pub mod tuner;
 pub mod tuners;
@@ -68,4 +72,5 @@ pub use dialect::{Dialect, Event, Selector, Severity, SyncRequest, SyncResponse}
 pub use object::Object;
 pub use random::Random;
 pub use serde_json;
+pub use text::TextDialect;
 pub use tuner::Tuner;

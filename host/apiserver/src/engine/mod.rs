@@ -14,7 +14,7 @@ pub(crate) mod update;
 
 use std::sync::Arc;
 
-use purlin_schema::convert;
+use purlin_schema::{convert, typed};
 use serde_json::Value;
 
 use crate::catalogue::{Catalogue, Resource, custom};
@@ -113,6 +113,8 @@ impl Engine {
         }
         if resource.converted {
             convert::event_from_core(&mut value);
+            // What only the core form always has goes. What was stored is of the right types.
+            let _ = typed::settle(&mut value, &resource.api_version(), &resource.kind);
         }
         // What is only tried has no version.
         if stored.revision == 0

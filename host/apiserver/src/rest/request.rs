@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::response::Response;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, header};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 
 use super::meta;
 use super::query::{Query, unescape};
@@ -20,6 +21,9 @@ use crate::status::ApiError;
 
 /// What the real server takes at most.
 const BODY_LIMIT: usize = 3 << 20;
+
+/// What is read beyond that before the connection is given up.
+const BODY_DRAIN: usize = 16 << 20;
 
 /// A Kubernetes verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,13 +197,31 @@ async fn parse(request: Request, core: &Arc<Core>) -> Result<ApiRequest, ApiErro
     let verb = verb(&parts.method, &target, &resource, &query)?;
     authorize(core, &identity, verb, &target)?;
     let format = Format::negotiate(&parts.headers, &query, verb)?;
-    let body = Limited::new(body, BODY_LIMIT)
-        .collect()
-        .await
-        .map_err(|_| ApiError::too_large(format!("Request entity too large: limit is {BODY_LIMIT}")))?
-        .to_bytes();
+    let body = whole(body).await?;
     let uri = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     Ok(ApiRequest { verb, target, resource, query, identity, headers: parts.headers, format, body, uri })
+}
+
+/// The body, if it is not too long. What is beyond the limit is still read, within bounds, and thrown away: a client
+/// that cannot finish its request would not see why.
+async fn whole(mut body: Body) -> Result<Bytes, ApiError> {
+    let mut kept = BytesMut::new();
+    let mut length = 0_usize;
+    while length <= BODY_LIMIT + BODY_DRAIN {
+        let Some(frame) = body.frame().await else { break };
+        let frame = frame.map_err(|error| ApiError::bad_request(format!("reading the body: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length = length.saturating_add(data.len());
+        if length <= BODY_LIMIT {
+            kept.extend_from_slice(&data);
+        } else {
+            kept = BytesMut::new();
+        }
+    }
+    if length > BODY_LIMIT {
+        return Err(ApiError::too_large(format!("Request entity too large: limit is {BODY_LIMIT}")));
+    }
+    Ok(kept.freeze())
 }
 
 /// The kind of options that a method's query is read as.

@@ -57,6 +57,41 @@ pub(super) struct Applied {
     pub observed: u64,
 }
 
+/// The children of an answer without their objects: enough to see that there is nothing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Outline(Vec<(ChildKey, u64, Option<Value>)>);
+
+impl Outline {
+    /// Leaves the objects out.
+    pub(super) fn of(desired: &[Desired]) -> Self {
+        Outline(desired.iter().map(|child| (child.key.clone(), child.hash, child.status.clone())).collect())
+    }
+
+    /// Whether there is no child.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether [`plan`] would have nothing to do for these children.
+    pub(super) fn holds(
+        &self,
+        observed: &BTreeMap<ChildKey, Arc<CachedObject>>,
+        applied: &HashMap<ChildKey, Applied>,
+    ) -> bool {
+        let wanted: BTreeSet<_> = self.0.iter().map(|(key, _, _)| key).collect();
+        observed.iter().all(|(key, object)| wanted.contains(key) || object.is_deleting())
+            && self.0.iter().all(|(key, hash, status)| {
+                let Some(present) = observed.get(key) else { return false };
+                let same_status = || {
+                    status
+                        .as_ref()
+                        .is_none_or(|status| status_patch(&present.object().data["status"], status).is_none())
+                };
+                is_as_applied(present, applied.get(key), *hash) && same_status()
+            })
+    }
+}
+
 /// What has to be done.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
@@ -175,14 +210,19 @@ pub(super) fn plan(
             }
             child.status = Some(status);
         }
-        let unchanged = present.zip(applied.get(&child.key)).is_some_and(|(present, applied)| {
-            applied.desired == child.hash && applied.observed == settled_hash(&present.json())
-        });
+        let unchanged =
+            present.is_some_and(|present| is_as_applied(present, applied.get(&child.key), child.hash));
         if !unchanged {
             plan.apply.push(child);
         }
     }
     plan
+}
+
+/// Whether an apply of what has this hash would change nothing.
+fn is_as_applied(present: &CachedObject, applied: Option<&Applied>, hash: u64) -> bool {
+    applied
+        .is_some_and(|applied| applied.desired == hash && applied.observed == settled_hash(&present.json()))
 }
 
 /// Hash of the part of an object that an apply can change: without status and what the server counts.

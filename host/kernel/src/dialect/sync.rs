@@ -6,6 +6,7 @@
 //! - What is written twice, because the kernel was stopped in between, is written the same.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -15,11 +16,13 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, Error as KubeError};
 use purlin_sandbox::v0_1::{Fault, Severity, SyncRequest};
-use purlin_sandbox::{CallError, Subject, SyncAnswer};
+use purlin_sandbox::{CallError, Child, Subject, SyncAnswer};
 use serde_json::{Value, json};
 
 use super::condition::{with_fault, without_fault};
-use super::plan::{Applied, ChildKey, Desired, Emittable, Parent, desired, plan, settled_hash, status_patch};
+use super::plan::{
+    Applied, ChildKey, Desired, Emittable, Outline, Parent, desired, plan, settled_hash, status_patch,
+};
 use super::related::{ParentKey, RelatedIndex};
 use crate::cache::{CachedObject, Kind, Selection};
 use crate::digest::seed;
@@ -76,6 +79,8 @@ pub(super) struct DialectLoop {
 #[derive(Default)]
 struct Memory {
     applied: HashMap<ChildKey, Applied>,
+    /// The children of the last answer, with the hash of their texts.
+    answered: Option<(u64, Arc<Outline>)>,
     /// The parent that the dialect called invalid.
     invalid: Option<u64>,
 }
@@ -178,6 +183,21 @@ impl DialectLoop {
         } else {
             self.plugin.sync(&subject, request).await
         }
+    }
+
+    /// Whether these children were the last answer's too and are all as they should be. Nearly every pass is about
+    /// something that changed nothing; this sees it without parsing a child. Says, if so, whether no child is left.
+    fn settled(
+        &self,
+        key: &ParentKey,
+        texts: u64,
+        observed: &BTreeMap<ChildKey, Arc<CachedObject>>,
+    ) -> Option<bool> {
+        self.remember(key, |memory| {
+            let (_, outline) = memory.answered.as_ref().filter(|(answered, _)| *answered == texts)?;
+            let outline = Arc::clone(outline);
+            outline.holds(observed, &memory.applied).then(|| outline.is_empty() && observed.is_empty())
+        })
     }
 
     /// Makes an answer true. Says whether no child is left.
@@ -388,20 +408,36 @@ impl Reconciler for DialectLoop {
             Ok(answer) => answer,
             Err(error) => return self.fault(key, kind, &parent, &error).await,
         };
-        let owner = Parent { gvk: &key.gvk, key: &key.object, uid: parent.uid() };
-        let children = match desired(&owner, answer.children, &self.watched.emittable) {
-            Ok(children) => children,
-            Err(error) => return self.fault(key, kind, &parent, &error).await,
+        // The parent's own identity is in every child, as its owner.
+        let texts = texts_hash([parent.uid()].into_iter().chain(answer.children.iter().map(Child::text)));
+        let settled = self.settled(key, texts, &observed);
+        let children = match settled {
+            Some(_) => Vec::new(),
+            None => {
+                let owner = Parent { gvk: &key.gvk, key: &key.object, uid: parent.uid() };
+                let values = values(answer.children).await;
+                match values.and_then(|values| desired(&owner, values, &self.watched.emittable)) {
+                    Ok(children) => children,
+                    Err(error) => return self.fault(key, kind, &parent, &error).await,
+                }
+            }
         };
         self.remember(key, |memory| memory.invalid = None);
         for event in &answer.events {
             self.tell(&parent, event.severity == Severity::Warning, &event.reason, &event.message);
         }
-        let empty = match self.carry_out(key, &parent, children, &observed).await {
-            Ok(empty) => empty,
-            Err(error) => {
-                self.tell(&parent, true, "ChildFailed", &crate::report(&error).to_string());
-                return Err(error);
+        let empty = match settled {
+            Some(empty) => empty,
+            None => {
+                let answered = (texts, Arc::new(Outline::of(&children)));
+                self.remember(key, |memory| memory.answered = Some(answered));
+                match self.carry_out(key, &parent, children, &observed).await {
+                    Ok(empty) => empty,
+                    Err(error) => {
+                        self.tell(&parent, true, "ChildFailed", &crate::report(&error).to_string());
+                        return Err(error);
+                    }
+                }
             }
         };
         let present = &parent.object().data["status"];
@@ -418,6 +454,27 @@ impl Reconciler for DialectLoop {
         }
         Ok(answer.requeue_after.map_or(Outcome::Settled, Outcome::After))
     }
+}
+
+/// A hash of texts in their order, to be compared within this process only.
+fn texts_hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for text in texts {
+        text.hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// The children as objects. Many or large ones are parsed on a thread for blocking work.
+async fn values(children: Vec<Child>) -> Result<Vec<Value>, CallError> {
+    const LARGE: usize = 128 << 10;
+    let size: usize = children.iter().map(|child| child.text().len()).sum();
+    let parse = move || children.iter().map(Child::value).collect();
+    if size <= LARGE {
+        return parse();
+    }
+    let parsed = tokio::task::spawn_blocking(parse).await;
+    parsed.map_err(|_| CallError::Host("it is stopping".to_owned()))?
 }
 
 fn request(doing: &'static str, gvk: &Gvk, name: &ObjectKey, source: KubeError) -> DialectError {

@@ -4,18 +4,38 @@
 use std::sync::Arc;
 
 use purlin_registry::{Manifest, Stage};
-use wasmtime::Store;
-use wasmtime::component::{Instance, InstancePre};
+use wasmtime::component::{
+    Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc,
+};
+use wasmtime::{Store, format_err};
 
-use super::bindings::exports::purlin::plugin::{controller, tuner};
 use super::{Context, Fault, FieldError, Search, Selector, Suggestion, SyncRequest, SyncResponse};
 use crate::call::{CallState, Invocation};
 
+type RelatedFunc<'a> = Function<(&'a Context, &'a str), (Result<Vec<Selector>, Fault>,)>;
+type SyncFunc<'a> = Function<(&'a SyncRequest,), (Result<SyncResponse, Fault>,)>;
+type AlgorithmsFunc = Function<(), (Vec<String>,)>;
+type ValidateFunc<'a> = Function<(&'a Search,), (Vec<FieldError>,)>;
+type SuggestFunc<'a> = Function<(&'a Search, u32), (Result<Vec<Suggestion>, Fault>,)>;
+type StopFunc<'a> = Function<(&'a Search,), (Result<Vec<String>, Fault>,)>;
+
 /// The exports of one component, looked up once.
-#[derive(Clone)]
 pub(crate) struct Exports {
-    controller: Option<controller::GuestIndices>,
-    tuner: Option<tuner::GuestIndices>,
+    controller: Option<Controller>,
+    tuner: Option<Tuner>,
+}
+
+struct Controller {
+    related: ComponentExportIndex,
+    sync: ComponentExportIndex,
+    finalize: ComponentExportIndex,
+}
+
+struct Tuner {
+    algorithms: ComponentExportIndex,
+    validate: ComponentExportIndex,
+    suggest: ComponentExportIndex,
+    stop: ComponentExportIndex,
 }
 
 impl Exports {
@@ -24,8 +44,23 @@ impl Exports {
         let mut exports = Exports { controller: None, tuner: None };
         for stage in &manifest.stages {
             match stage {
-                Stage::Dialect => exports.controller = Some(controller::GuestIndices::new(pre)?),
-                Stage::Tuner => exports.tuner = Some(tuner::GuestIndices::new(pre)?),
+                Stage::Dialect => {
+                    let interface = Interface::find(pre.component(), "purlin:plugin/controller@0.1.0")?;
+                    exports.controller = Some(Controller {
+                        related: interface.function("related")?,
+                        sync: interface.function("sync")?,
+                        finalize: interface.function("finalize")?,
+                    });
+                }
+                Stage::Tuner => {
+                    let interface = Interface::find(pre.component(), "purlin:plugin/tuner@0.1.0")?;
+                    exports.tuner = Some(Tuner {
+                        algorithms: interface.function("algorithms")?,
+                        validate: interface.function("validate")?,
+                        suggest: interface.function("suggest")?,
+                        stop: interface.function("stop")?,
+                    });
+                }
             }
         }
         Ok(exports)
@@ -34,30 +69,67 @@ impl Exports {
     /// Checks the types of all of them.
     pub(crate) fn check(&self, store: &mut Store<CallState>, instance: &Instance) -> wasmtime::Result<()> {
         if let Some(controller) = &self.controller {
-            controller.load(&mut *store, instance)?;
+            RelatedFunc::of(store, instance, &controller.related)?;
+            SyncFunc::of(store, instance, &controller.sync)?;
+            SyncFunc::of(store, instance, &controller.finalize)?;
         }
         if let Some(tuner) = &self.tuner {
-            tuner.load(&mut *store, instance)?;
+            AlgorithmsFunc::of(store, instance, &tuner.algorithms)?;
+            ValidateFunc::of(store, instance, &tuner.validate)?;
+            SuggestFunc::of(store, instance, &tuner.suggest)?;
+            StopFunc::of(store, instance, &tuner.stop)?;
         }
         Ok(())
     }
 
-    fn controller(
-        &self,
-        store: &mut Store<CallState>,
-        instance: &Instance,
-    ) -> wasmtime::Result<controller::Guest> {
-        match &self.controller {
-            Some(controller) => controller.load(store, instance),
-            None => wasmtime::bail!("the component exports no `controller`"),
-        }
+    fn controller(&self) -> wasmtime::Result<&Controller> {
+        self.controller.as_ref().ok_or_else(|| format_err!("the component exports no `controller`"))
     }
 
-    fn tuner(&self, store: &mut Store<CallState>, instance: &Instance) -> wasmtime::Result<tuner::Guest> {
-        match &self.tuner {
-            Some(tuner) => tuner.load(store, instance),
-            None => wasmtime::bail!("the component exports no `tuner`"),
-        }
+    fn tuner(&self) -> wasmtime::Result<&Tuner> {
+        self.tuner.as_ref().ok_or_else(|| format_err!("the component exports no `tuner`"))
+    }
+}
+
+/// An exported interface.
+struct Interface<'a> {
+    component: &'a Component,
+    name: &'a str,
+    index: ComponentExportIndex,
+}
+
+impl<'a> Interface<'a> {
+    fn find(component: &'a Component, name: &'a str) -> wasmtime::Result<Self> {
+        let index = component.get_export_index(None, name);
+        let index = index.ok_or_else(|| format_err!("the component exports no `{name}`"))?;
+        Ok(Interface { component, name, index })
+    }
+
+    fn function(&self, function: &str) -> wasmtime::Result<ComponentExportIndex> {
+        let index = self.component.get_export_index(Some(&self.index), function);
+        index.ok_or_else(|| format_err!("the component's `{}` has no `{function}`", self.name))
+    }
+}
+
+/// A function of an instance, its type checked. A call checks the one that it calls and no other: comparing types, name
+/// by name, is a good part of what a small call costs.
+struct Function<P, R>(TypedFunc<P, R>);
+
+impl<P, R> Function<P, R>
+where
+    P: ComponentNamedList + Lower + Send + std::marker::Sync,
+    R: ComponentNamedList + Lift + Send + std::marker::Sync + 'static,
+{
+    fn of(
+        store: &mut Store<CallState>,
+        instance: &Instance,
+        index: &ComponentExportIndex,
+    ) -> wasmtime::Result<Self> {
+        instance.get_typed_func(store, index).map(Function)
+    }
+
+    async fn call(&self, store: &mut Store<CallState>, arguments: P) -> wasmtime::Result<R> {
+        self.0.call_async(store, arguments).await
     }
 }
 
@@ -81,8 +153,9 @@ impl Invocation for Related {
         instance: &Instance,
         exports: &Exports,
     ) -> wasmtime::Result<Result<Self::Answer, Fault>> {
-        let controller = exports.controller(store, instance)?;
-        controller.call_related(store, &self.context, &self.parent).await
+        let related = RelatedFunc::of(store, instance, &exports.controller()?.related)?;
+        let (answer,) = related.call(store, (&self.context, self.parent.as_str())).await?;
+        Ok(answer)
     }
 }
 
@@ -106,12 +179,10 @@ impl Invocation for Sync {
         instance: &Instance,
         exports: &Exports,
     ) -> wasmtime::Result<Result<Self::Answer, Fault>> {
-        let controller = exports.controller(store, instance)?;
-        if self.finalize {
-            controller.call_finalize(store, &self.request).await
-        } else {
-            controller.call_sync(store, &self.request).await
-        }
+        let controller = exports.controller()?;
+        let index = if self.finalize { &controller.finalize } else { &controller.sync };
+        let (answer,) = SyncFunc::of(store, instance, index)?.call(store, (&*self.request,)).await?;
+        Ok(answer)
     }
 }
 
@@ -132,8 +203,9 @@ impl Invocation for Algorithms {
         instance: &Instance,
         exports: &Exports,
     ) -> wasmtime::Result<Result<Self::Answer, Fault>> {
-        let tuner = exports.tuner(store, instance)?;
-        tuner.call_algorithms(store).await.map(Ok)
+        let algorithms = AlgorithmsFunc::of(store, instance, &exports.tuner()?.algorithms)?;
+        let (answer,) = algorithms.call(store, ()).await?;
+        Ok(Ok(answer))
     }
 }
 
@@ -156,8 +228,9 @@ impl Invocation for Validate {
         instance: &Instance,
         exports: &Exports,
     ) -> wasmtime::Result<Result<Self::Answer, Fault>> {
-        let tuner = exports.tuner(store, instance)?;
-        tuner.call_validate(store, &self.search).await.map(Ok)
+        let validate = ValidateFunc::of(store, instance, &exports.tuner()?.validate)?;
+        let (answer,) = validate.call(store, (&*self.search,)).await?;
+        Ok(Ok(answer))
     }
 }
 
@@ -181,8 +254,9 @@ impl Invocation for Suggest {
         instance: &Instance,
         exports: &Exports,
     ) -> wasmtime::Result<Result<Self::Answer, Fault>> {
-        let tuner = exports.tuner(store, instance)?;
-        tuner.call_suggest(store, &self.search, self.count).await
+        let suggest = SuggestFunc::of(store, instance, &exports.tuner()?.suggest)?;
+        let (answer,) = suggest.call(store, (&*self.search, self.count)).await?;
+        Ok(answer)
     }
 }
 
@@ -205,7 +279,8 @@ impl Invocation for Stop {
         instance: &Instance,
         exports: &Exports,
     ) -> wasmtime::Result<Result<Self::Answer, Fault>> {
-        let tuner = exports.tuner(store, instance)?;
-        tuner.call_stop(store, &self.search).await
+        let stop = StopFunc::of(store, instance, &exports.tuner()?.stop)?;
+        let (answer,) = stop.call(store, (&*self.search,)).await?;
+        Ok(answer)
     }
 }

@@ -16,7 +16,7 @@ async fn sync_error(body: &str) -> CallError {
     // Whatever happened, the sandbox still answers others.
     let echo = load(&sandbox, dialect("echo", "", ECHO)).await;
     let answer = echo.sync(&subject(), sync_request(&echo)).await.expect("echo");
-    assert_eq!(answer.children[0].to_string(), parent());
+    assert_eq!(answer.children[0].text(), parent());
     error
 }
 

@@ -1,4 +1,4 @@
-use super::{Applied, Emittable, Parent, desired, plan, settled_hash, status_patch};
+use super::{Applied, Emittable, Outline, Parent, desired, plan, settled_hash, status_patch};
 use crate::cache::CachedObject;
 use crate::key::{Gvk, ObjectKey};
 use proptest::prelude::*;
@@ -86,7 +86,34 @@ fn what_is_as_it_was_applied_is_not_applied_again() {
         1,
         "nothing remembered"
     );
-    assert_eq!(plan(vec![], &observed(present), &memory).delete.len(), 1, "an orphan");
+    assert_eq!(plan(vec![], &observed(present.clone()), &memory).delete.len(), 1, "an orphan");
+
+    let outline = Outline::of(&child);
+    assert!(outline.holds(&observed(present.clone()), &memory));
+    assert!(!outline.holds(&observed(cached(json!({"x": "2"}))), &memory), "it was changed");
+    assert!(!outline.holds(&BTreeMap::new(), &memory), "it is gone");
+    assert!(!outline.holds(&observed(present.clone()), &HashMap::new()), "nothing remembered");
+    assert!(!Outline::of(&[]).holds(&observed(present), &memory), "an orphan");
+}
+
+#[test]
+fn an_outline_holds_where_a_plan_is_empty() {
+    let own = |status: Value| json!({"apiVersion": "g/v1", "kind": "Own", "metadata": {"name": "a"}, "status": status});
+    for (wanted, found) in
+        [(json!({"a": 1}), json!({"a": 1})), (json!({"a": 1}), json!({"a": 2})), (json!({}), json!(null))]
+    {
+        let child = check("ns", vec![own(wanted)]).unwrap();
+        let mut object = child[0].object.clone();
+        object["status"] = found;
+        let present = Arc::new(CachedObject::new(serde_json::from_value(object).unwrap()));
+        let applied = Applied { desired: child[0].hash, observed: settled_hash(&present.json()) };
+        let memory = HashMap::from([(child[0].key.clone(), applied)]);
+        let observed = BTreeMap::from([(child[0].key.clone(), present)]);
+        let holds = Outline::of(&child).holds(&observed, &memory);
+        let plan = plan(child, &observed, &memory);
+        let nothing = plan.apply.is_empty() && plan.statuses.is_empty() && plan.delete.is_empty();
+        assert_eq!(holds, nothing, "{observed:?}");
+    }
 }
 
 fn json_value() -> impl Strategy<Value = Value> {
