@@ -7,7 +7,8 @@ use serde_json::json;
 
 fuzz_target!(|data: &[u8]| {
     let Some(end) = data.iter().position(|byte| *byte == b'\n') else { return };
-    let (Ok(path), Some([object])) = (std::str::from_utf8(&data[..end]), purlin_fuzz::values(&data[end + 1..]))
+    let (Ok(path), Some([object])) =
+        (std::str::from_utf8(&data[..end]), purlin_fuzz::values(&data[end + 1..]))
     else {
         return;
     };
