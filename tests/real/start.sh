@@ -34,6 +34,10 @@ contexts: [{name: real, context: {cluster: real, user: admin}}]
 current-context: real
 CONFIG
 for _ in $(seq 300); do
+  # Another server on the same port would answer instead.
+  for pid in $(cat "$dir/pids"); do
+    kill -0 "$pid" 2>/dev/null || { echo "etcd or kube-apiserver ended at once; see $dir/*.log" >&2; exit 1; }
+  done
   if curl -sk --max-time 2 "https://127.0.0.1:$port/readyz" -H "Authorization: Bearer $token" 2>/dev/null | grep -q '^ok'; then
     exit 0
   fi

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
@@ -22,7 +23,7 @@ use crate::events::{Recorder, Severity};
 use crate::image::ImageSource;
 use crate::image_map::ImageMap;
 use crate::metrics::Metrics;
-use crate::pod::record::{Found, inspect};
+use crate::pod::record::claim;
 use crate::pod::{Seen, Worker, supervision};
 use crate::registration;
 use crate::run::Images;
@@ -82,8 +83,8 @@ pub enum NodeError {
     },
 }
 
-/// How often the removal of a Pod's folder is tried.
-const REMOVALS: u32 = 50;
+/// How long the end of what ran for a Pod that is gone is tried for.
+const ENDING: Duration = Duration::from_secs(60);
 
 /// What workers share.
 pub(crate) struct Shared {
@@ -214,7 +215,7 @@ impl Node {
                     listed.insert(pod.uid().unwrap_or_default());
                     self.see(pod, &mut workers, &mut tasks);
                 }
-                Ok(Some(watcher::Event::InitDone)) => self.end_unlisted(&listed, &mut workers).await,
+                Ok(Some(watcher::Event::InitDone)) => self.end_unlisted(&listed, &workers, &mut tasks),
                 Ok(Some(watcher::Event::Apply(pod))) => self.see(pod, &mut workers, &mut tasks),
                 Ok(Some(watcher::Event::Delete(pod))) => {
                     let uid = pod.uid().unwrap_or_default();
@@ -260,10 +261,11 @@ impl Node {
     }
 
     /// After a list: Pods that are gone have their workers told and their folders ended.
-    async fn end_unlisted(
+    fn end_unlisted(
         &self,
         listed: &BTreeSet<String>,
-        workers: &mut HashMap<String, watch::Sender<Seen>>,
+        workers: &HashMap<String, watch::Sender<Seen>>,
+        tasks: &mut JoinSet<String>,
     ) {
         for (uid, worker) in workers.iter() {
             if !listed.contains(uid) {
@@ -274,7 +276,11 @@ impl Node {
             let uid = entry.file_name().to_string_lossy().into_owned();
             if !listed.contains(&uid) && !workers.contains_key(&uid) {
                 info!(uid, "ending what is left of a Pod that is gone");
-                destroy(&entry.path()).await;
+                // Beside the watch: other Pods do not wait for what is slow to end.
+                tasks.spawn(async move {
+                    destroy(&entry.path()).await;
+                    uid
+                });
             }
         }
     }
@@ -303,25 +309,43 @@ pub(crate) async fn destroy(pod_dir: &Path) {
         .find(|(dir, _)| dir == pod_dir)
         .map(|(_, dirs)| dirs)
         .unwrap_or_default();
+    let deadline = Instant::now() + ENDING;
+    // Held until the folder is gone: a shim that is still on its way must find it taken.
+    let mut claims = Vec::new();
     for dir in dirs {
-        let mut tries = 0_u32;
-        while matches!(inspect(&dir), Ok(Found::Held)) && tries < 200 {
-            // Repeated: a shim that only just took the lock has not said its pid yet.
-            if let Err(error) = supervision::stop(&dir, 0) {
-                warn!(dir = %dir.display(), %error, "a container cannot be ended");
+        loop {
+            match claim(&dir) {
+                Ok(Some(lock)) => {
+                    claims.push(lock);
+                    break;
+                }
+                // Repeated: a shim that only just took the lock has not said its pid yet.
+                Ok(None) => {
+                    if let Err(error) = supervision::stop(&dir, 0) {
+                        debug!(dir = %dir.display(), %error, "a container cannot be asked to end");
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                Err(error) => debug!(dir = %dir.display(), %error, "a container's folder cannot be taken"),
             }
-            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-            tries += 1;
+            if Instant::now() > deadline {
+                warn!(dir = %dir.display(), "a container cannot be ended; the next start tries again");
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
-    // A shim that was just killed may still have been writing: the folder is not empty for a moment after it was emptied.
-    for _ in 0..REMOVALS {
+    // A shim that comes late leaves its lock behind, in a folder that was just emptied.
+    loop {
         match fs::remove_dir_all(pod_dir) {
             Ok(()) => return,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => debug!(dir = %pod_dir.display(), %error, "a Pod's folder cannot be removed yet"),
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        if Instant::now() > deadline {
+            warn!(dir = %pod_dir.display(), "a Pod's folder cannot be removed; the next start tries again");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    warn!(dir = %pod_dir.display(), "a Pod's folder cannot be removed; the next start tries again");
 }

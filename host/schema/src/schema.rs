@@ -218,9 +218,12 @@ impl Schema {
         let mut whole = schema.clone();
         if let Some(fields) = whole.as_object_mut() {
             let properties = fields.entry("properties").or_insert_with(|| json!({}));
-            properties["apiVersion"] = json!({"type": "string"});
-            properties["kind"] = json!({"type": "string"});
-            properties["metadata"] = json!({"$ref": OBJECT_META});
+            // Anything else holds no fields, and is not read as such below.
+            if properties.is_object() || properties.is_null() {
+                properties["apiVersion"] = json!({"type": "string"});
+                properties["kind"] = json!({"type": "string"});
+                properties["metadata"] = json!({"$ref": OBJECT_META});
+            }
         }
         parse(&whole, "")
     }
@@ -409,4 +412,17 @@ fn junctors(schema: &Value, path: &str) -> Result<Option<Box<Junctors>>, SchemaE
     let empty =
         found.all_of.is_empty() && found.any_of.is_empty() && found.one_of.is_empty() && found.not.is_none();
     Ok((!empty).then(|| Box::new(found)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_that_are_no_object_hold_no_fields() {
+        for properties in [json!([]), json!("text"), json!(1)] {
+            let schema = Schema::parse_object(&json!({"type": "object", "properties": properties})).unwrap();
+            assert!(schema.node().properties.is_empty());
+        }
+    }
 }

@@ -120,6 +120,19 @@ fn packed_numbers_are_read() {
 }
 
 #[test]
+fn a_fraction_is_read_back_from_its_text_as_itself() {
+    // Found by fuzzing: JSONSchemaProps.maximum (9), in the schema of a CRD's version.
+    let maximum = 10.000000000931324_f64;
+    let props = [vec![9 << 3 | 1], maximum.to_bits().to_le_bytes().to_vec()].concat();
+    let version = [field(1, b"v1"), field(4, &field(1, &props))].concat();
+    let body = body("apiextensions.k8s.io/v1", "CustomResourceDefinition", &field(2, &field(7, &version)));
+    let object = decode(&body).unwrap();
+    let read = &object["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["maximum"];
+    assert_eq!(read, &json!(maximum), "{object}");
+    assert_eq!(&serde_json::from_str::<Value>(&read.to_string()).unwrap(), read);
+}
+
+#[test]
 fn nesting_without_end_is_refused() {
     // JSONSchemaProps.not (28) needs a tag of two bytes.
     let mut schema = Vec::new();

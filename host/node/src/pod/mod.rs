@@ -244,7 +244,13 @@ impl Worker {
         let shorter = self.stop_deadline.is_none_or(|before| deadline + Duration::from_secs(1) < before);
         for index in 0..self.records.len() {
             let record = &mut self.records[index];
-            // A shim that has not recorded its start yet is asked when it reports.
+            if record.state == State::Starting {
+                // Asked now, in case its start hangs, and again when it reports one: it may not have the request yet.
+                if let Err(error) = supervision::stop(&record.dir(&self.dir), grace) {
+                    debug!(container = %record.spec.name, %error, "a container that starts cannot be asked to stop");
+                }
+                continue;
+            }
             if !matches!(record.state, State::Running(_)) || (record.stopping && !shorter) {
                 continue;
             }

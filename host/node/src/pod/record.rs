@@ -1,12 +1,13 @@
 //! What is known of a Pod's containers: one [`Record`] each, made from the API's Pod and from the folders on disk, and
 //! changed by what the shims report. No I/O besides [`load`], which reads the folders once at a restart.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
+use nix::fcntl::Flock;
 
 use crate::backoff::Restarts;
 use crate::shim::files::{self, Exit, Launch, Started};
@@ -193,10 +194,27 @@ pub(crate) enum Found {
 /// Looks at one attempt's folder.
 pub(crate) fn inspect(dir: &Path) -> io::Result<Found> {
     let lock = files::try_lock(dir)?;
+    look(dir, lock.as_ref())
+}
+
+/// Takes an attempt's folder away from its shims, once what ran in it is dead: none starts it while the lock is kept, nor
+/// afterwards. `None` while a shim holds it.
+pub(crate) fn claim(dir: &Path) -> io::Result<Option<Flock<File>>> {
+    let Some(lock) = files::try_lock(dir)? else { return Ok(None) };
+    look(dir, Some(&lock))?;
+    match fs::remove_file(dir.join(files::LAUNCH)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(Some(lock)),
+    }
+}
+
+fn look(dir: &Path, lock: Option<&Flock<File>>) -> io::Result<Found> {
     if let Some(exit) = files::read_json(dir, files::EXIT)? {
         return Ok(Found::Exited(exit));
     }
-    let Some(_lock) = lock else { return Ok(Found::Held) };
+    if lock.is_none() {
+        return Ok(Found::Held);
+    }
     match files::read_json::<Started>(dir, files::STARTED)? {
         None => Ok(Found::Intended),
         Some(started) => {
@@ -220,4 +238,22 @@ pub(crate) fn attempts_on_disk(record: &Record, pod_dir: &Path) -> u32 {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
         .max()
         .map_or(0, |last| last + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claimed_folder_is_taken_and_has_no_order_left() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(files::LAUNCH), "{}").unwrap();
+        let held = files::try_lock(dir.path()).unwrap().unwrap();
+        assert!(claim(dir.path()).unwrap().is_none(), "a shim holds it");
+        drop(held);
+        let claimed = claim(dir.path()).unwrap().unwrap();
+        assert!(files::try_lock(dir.path()).unwrap().is_none());
+        drop(claimed);
+        assert!(!dir.path().join(files::LAUNCH).exists());
+    }
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
@@ -17,6 +18,9 @@ use tokio::sync::mpsc;
 use crate::pod::probe::Verdict;
 use crate::pod::record::{Found, inspect};
 use crate::shim::files::{self, Started, Stop};
+
+/// How often the start of another host's shim is looked for.
+const START_EVERY: Duration = Duration::from_millis(20);
 
 /// What a shim reported.
 #[derive(Debug)]
@@ -82,6 +86,7 @@ pub(crate) fn start(shim: &[OsString], watch: Watch) -> io::Result<()> {
         .spawn()?;
     let stdout = child.stdout.take();
     tokio::spawn(async move {
+        let mut told = false;
         if let Some(stdout) = stdout {
             let mut line = String::new();
             let read = BufReader::new(stdout).read_line(&mut line).await;
@@ -89,31 +94,37 @@ pub(crate) fn start(shim: &[OsString], watch: Watch) -> io::Result<()> {
                 && let Ok(started) = serde_json::from_str::<Started>(&line)
             {
                 watch.send(Report::Started(started)).await;
+                told = true;
             }
         }
         // A shim that found the folder taken leaves at once; then the one that has it is watched.
         let _ = child.wait().await;
-        follow(watch).await;
+        follow(watch, told).await;
     });
     Ok(())
 }
 
 /// Watches a shim that an earlier host started.
 pub(crate) fn reattach(watch: Watch) {
-    tokio::spawn(async move {
-        if let Ok(Some(started)) = files::read_json::<Started>(&watch.dir, files::STARTED) {
-            watch.send(Report::Started(started)).await;
-        }
-        follow(watch).await;
-    });
+    tokio::spawn(follow(watch, false));
 }
 
-/// Waits until no shim holds the folder, then reports how it ended.
-async fn follow(watch: Watch) {
+/// Waits until no shim holds the folder, then reports how it ended; before that the start, where nobody was `told` it.
+async fn follow(watch: Watch, mut told: bool) {
     loop {
         // Opened before the lock is looked at: a shim has the pipe open for as long as it holds the lock.
         let alive = pipe::OpenOptions::new().open_receiver(watch.dir.join(files::ALIVE));
         match inspect(&watch.dir) {
+            Ok(Found::Held) if !told => {
+                match files::read_json::<Started>(&watch.dir, files::STARTED) {
+                    Ok(Some(started)) if started.pid.is_some() => {
+                        watch.send(Report::Started(started)).await;
+                        told = true;
+                    }
+                    // The shim is another host's child: only its files say when the program runs.
+                    Ok(_) | Err(_) => tokio::time::sleep(START_EVERY).await,
+                }
+            }
             Ok(Found::Held) => {
                 if let Ok(mut alive) = alive {
                     let mut byte = [0];
@@ -131,9 +142,50 @@ async fn follow(watch: Watch) {
 /// Asks the shim in `dir` to stop its program: SIGTERM now, SIGKILL after `grace_seconds`.
 pub(crate) fn stop(dir: &Path, grace_seconds: u64) -> io::Result<()> {
     files::write_json(dir, files::STOP, &Stop { grace_seconds })?;
-    if let (Some(started), None) = (files::read_json::<Started>(dir, files::STARTED)?, files::try_lock(dir)?)
-    {
+    // In this order: the lock of a folder without a start must be left to the shim that is on its way.
+    let Some(started) = files::read_json::<Started>(dir, files::STARTED)? else { return Ok(()) };
+    if files::try_lock(dir)?.is_none() {
         kill(Pid::from_raw(started.shim_pid), Signal::SIGTERM)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    fn started(pid: Option<i32>) -> Started {
+        Started { shim_pid: 1, pid, pid_start: None, at: Timestamp::UNIX_EPOCH }
+    }
+
+    #[tokio::test]
+    async fn the_start_of_another_hosts_shim_is_reported_when_its_program_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        prepare(dir.path()).unwrap();
+        // As a shim has them.
+        let alive = File::options().read(true).write(true).open(dir.path().join(files::ALIVE)).unwrap();
+        let lock = files::try_lock(dir.path()).unwrap().unwrap();
+        let (reports, mut received) = mpsc::channel(4);
+        reattach(Watch { index: 0, attempt: 0, dir: dir.path().to_owned(), reports });
+        let early = tokio::time::timeout(START_EVERY * 3, received.recv()).await;
+        assert!(early.is_err(), "nothing is recorded yet");
+        files::write_json(dir.path(), files::STARTED, &started(None)).unwrap();
+        let early = tokio::time::timeout(START_EVERY * 3, received.recv()).await;
+        assert!(early.is_err(), "only the intent is");
+        files::write_json(dir.path(), files::STARTED, &started(Some(2))).unwrap();
+        let report = received.recv().await.unwrap().report;
+        assert!(matches!(report, Report::Started(Started { pid: Some(2), .. })), "{report:?}");
+        drop(alive);
+        drop(lock);
+        let report = received.recv().await.unwrap().report;
+        assert!(matches!(report, Report::Over(Found::Lost(_))), "{report:?}");
+    }
+
+    #[test]
+    fn a_stop_leaves_the_lock_to_a_shim_that_is_on_its_way() {
+        let dir = tempfile::tempdir().unwrap();
+        stop(dir.path(), 1).unwrap();
+        assert!(!dir.path().join(files::LOCK).exists());
+    }
 }

@@ -73,7 +73,7 @@ pub(crate) struct Limits {
     pub(crate) memory_bytes: Option<u64>,
 }
 
-/// Written by the shim before the program is spawned (without a pid) and again after.
+/// Written by the shim before the program is spawned (without a pid) and again once the program runs.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) struct Started {
     pub(crate) shim_pid: i32,
@@ -138,9 +138,11 @@ pub(crate) fn process_start(pid: i32) -> Option<u64> {
 }
 
 /// Kills what a dead shim left in its session. A session's number is not used again while it has members, so with its
-/// leader gone they can only be the container's.
+/// leader gone they can only be the container's. A leader that nobody has reaped yet is gone as well.
 pub(crate) fn kill_session(shim_pid: i32) {
-    if process_start(shim_pid).is_some() {
+    let stat = fs::read_to_string(format!("/proc/{shim_pid}/stat")).ok();
+    let state = stat.as_deref().and_then(|stat| stat.rsplit_once(')')?.1.trim_start().chars().next());
+    if !matches!(state, None | Some('Z' | 'X')) {
         return;
     }
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -154,5 +156,44 @@ pub(crate) fn kill_session(shim_pid: i32) {
             let _ =
                 nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    fn state(pid: i32) -> Option<char> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.trim_start().chars().next()
+    }
+
+    fn until(what: &str, holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what} did not happen in 30 s");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn the_session_of_a_shim_that_is_dead_but_not_reaped_is_killed() {
+        let mut leader = Command::new("setsid")
+            .args(["sh", "-c", "sleep 600 > /dev/null & echo $!"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let shim = leader.id() as i32;
+        let mut line = String::new();
+        BufReader::new(leader.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let left: i32 = line.trim().parse().unwrap();
+        until("the leader's end", || state(shim) == Some('Z'));
+        assert!(!matches!(state(left), None | Some('Z')));
+        kill_session(shim);
+        until("the end of what it left", || matches!(state(left), None | Some('Z')));
+        leader.wait().unwrap();
     }
 }

@@ -86,25 +86,44 @@ fn mirror(folder: &Path, root: &Path, rebuilt: &BTreeSet<PathBuf>, hidden: &File
         let entry = entry?;
         let on_host = folder.join(entry.file_name());
         let inside = within(root, &on_host);
-        let kind = entry.file_type()?;
         if rebuilt.contains(&on_host) {
             fs::create_dir_all(&inside)?;
-        } else if kind.is_symlink() {
-            std::os::unix::fs::symlink(fs::read_link(entry.path())?, &inside)?;
+        } else if on_host == root {
+            fs::create_dir(&inside)?;
+            bind_mount(&PathBuf::from(format!("/proc/self/fd/{}", hidden.as_raw_fd())), &inside)?;
         } else {
-            if kind.is_dir() {
-                fs::create_dir(&inside)?;
-            } else {
-                File::create(&inside)?;
-            }
-            if on_host == root {
-                bind_mount(&PathBuf::from(format!("/proc/self/fd/{}", hidden.as_raw_fd())), &inside)?;
-            } else {
-                bind_mount(&entry.path(), &inside)?;
-            }
+            show(&entry.path(), &inside)?;
         }
     }
     Ok(())
+}
+
+/// Makes the host's entry `source` appear as `inside`. One that is gone meanwhile is left out, as the host itself no
+/// longer has it: others write to "/", "/dev" and "/etc" while this runs.
+fn show(source: &Path, inside: &Path) -> io::Result<()> {
+    let shown = fs::symlink_metadata(source).and_then(|entry| {
+        if entry.is_symlink() {
+            return std::os::unix::fs::symlink(fs::read_link(source)?, inside);
+        }
+        if entry.is_dir() {
+            fs::create_dir(inside)?;
+        } else {
+            File::create(inside)?;
+        }
+        bind_mount(source, inside)
+    });
+    match shown {
+        Err(_)
+            if fs::symlink_metadata(source).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) =>
+        {
+            match fs::symlink_metadata(inside) {
+                Ok(left) if left.is_dir() => fs::remove_dir(inside),
+                Ok(_) => fs::remove_file(inside),
+                Err(_) => Ok(()),
+            }
+        }
+        shown => shown,
+    }
 }
 
 fn place(bind: &Bind, source: &File, root: &Path) -> io::Result<()> {
@@ -145,4 +164,17 @@ fn within(root: &Path, path: &Path) -> PathBuf {
 
 fn at(errno: nix::errno::Errno, doing: &str, path: &Path) -> io::Error {
     io::Error::new(io::Error::from(errno).kind(), format!("{doing} {}: {errno}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_vanishes_from_the_host_meanwhile_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let inside = dir.path().join("inside");
+        show(&dir.path().join("gone"), &inside).unwrap();
+        assert!(inside.symlink_metadata().is_err());
+    }
 }

@@ -1,9 +1,13 @@
 //! The container's process between the shim's spawn and the program: it joins the cgroup, sets limits, makes the file
 //! system view and then becomes the program (or runs the Wasm command in place). What fails here is written to
 //! `start-error`, which the shim turns into the container's exit record.
+//!
+//! The shim hands it the end of a pipe as standard input. That it is closed says that the program runs: until then the
+//! container's view is not made, and nobody may enter it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -11,26 +15,42 @@ use std::process::{Command, ExitCode};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::getppid;
+use nix::unistd::{dup2_stdin, getppid};
 
 use super::files::{self, Launch, Program, Started};
 use super::{START_FAILED, rootfs, wasm};
 
 /// Becomes the program of the container in `dir`.
 pub(super) fn run(dir: &Path) -> ExitCode {
-    let error = match prepare(dir) {
+    // Held until the program runs, which closes it, or until why it does not run is on disk.
+    let pipe = take_stdin();
+    let ready = match &pipe {
+        Ok(_) => prepare(dir),
+        Err(error) => Err(io::Error::other(format!("taking the standard input: {error}"))),
+    };
+    let error = match ready {
         Ok(Ready::Exec(mut command)) => {
             let program = command.get_program().to_string_lossy().into_owned();
             format!("exec {program}: {}", command.exec())
         }
-        Ok(Ready::Wasm(launch)) => match wasm::run(&launch) {
-            Ok(code) => return ExitCode::from(code),
-            Err(error) => error,
-        },
+        Ok(Ready::Wasm(launch)) => {
+            drop(pipe);
+            match wasm::run(&launch) {
+                Ok(code) => return ExitCode::from(code),
+                Err(error) => error,
+            }
+        }
         Err(error) => error.to_string(),
     };
     let _ = fs::write(dir.join(files::START_ERROR), error);
     ExitCode::from(START_FAILED as u8)
+}
+
+/// Takes the shim's pipe from standard input, where the program gets nothing to read.
+fn take_stdin() -> io::Result<OwnedFd> {
+    let pipe = io::stdin().as_fd().try_clone_to_owned()?;
+    dup2_stdin(File::open("/dev/null")?)?;
+    Ok(pipe)
 }
 
 enum Ready {

@@ -2,11 +2,12 @@
 //! output to the log, pass on a stop request, and when the program ends kill whatever it left and record the exit.
 //!
 //! The order on disk is what makes a kill at any moment safe: `launch.json` (by the node), lock, `started.json` before
-//! the spawn, `exit.json` after everything is dead. A folder with `started.json` is never run again.
+//! the spawn, `started.json` with the program's pid once it runs, `exit.json` after everything is dead. A folder with
+//! `started.json` is never run again.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, PipeReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -43,24 +44,25 @@ pub(super) fn run(dir: &Path, prefix: Vec<OsString>) -> io::Result<ExitCode> {
         Started { shim_pid: Pid::this().as_raw(), pid: None, pid_start: None, at: Timestamp::now() };
     files::write_json(dir, files::STARTED, &started)?;
     let log = Arc::new(Mutex::new(log::LogFile::open(dir)?));
+    let (running, not_yet) = io::pipe()?;
     // Not by its path, where an upgrade may have put another version meanwhile.
     let mut child = Command::new("/proc/self/exe")
         .args(prefix)
         .arg("stage")
         .arg(dir)
-        .stdin(Stdio::null())
+        .stdin(Stdio::from(not_yet))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()?;
     let main = Pid::from_raw(child.id() as i32);
     started.pid = Some(main.as_raw());
+    // Before anybody reaps it, after which the number may be another process's.
     started.pid_start = files::process_start(main.as_raw());
-    started.at = Timestamp::now();
-    files::write_json(dir, files::STARTED, &started)?;
-    // The node, if it still lives, waits for this line on our standard output.
-    let _ = serde_json::to_writer(io::stdout(), &started).map(|()| io::stdout().write_all(b"\n"));
-    let _ = io::stdout().flush();
+    let start = {
+        let dir = dir.to_owned();
+        std::thread::spawn(move || announce(running, started, &dir))
+    };
     let mut pumps = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         let log = log.clone();
@@ -76,6 +78,7 @@ pub(super) fn run(dir: &Path, prefix: Vec<OsString>) -> io::Result<ExitCode> {
     for pump in pumps {
         let _ = pump.join();
     }
+    let started_at = start.join().map_err(|_| io::Error::other("the start was not recorded"))??;
     let out_of_memory = launch.cgroup.as_deref().is_some_and(ran_out_of_memory);
     let start_error = fs::read_to_string(dir.join(files::START_ERROR)).ok();
     let (code, signal) = match status {
@@ -83,7 +86,7 @@ pub(super) fn run(dir: &Path, prefix: Vec<OsString>) -> io::Result<ExitCode> {
         Ended::Code(code) => (code, None),
         Ended::Signal(signal) => (128 + signal, Some(signal)),
     };
-    let exit = Exit { code, signal, started_at: started.at, finished_at, out_of_memory, start_error };
+    let exit = Exit { code, signal, started_at, finished_at, out_of_memory, start_error };
     files::write_json(dir, files::EXIT, &exit)?;
     if let Some(cgroup) = &launch.cgroup {
         let _ = fs::remove_dir(cgroup);
@@ -91,6 +94,20 @@ pub(super) fn run(dir: &Path, prefix: Vec<OsString>) -> io::Result<ExitCode> {
     drop(alive);
     drop(lock);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until the program runs, then records it and tells the node. On its own thread: a stop request may come before.
+fn announce(mut running: PipeReader, mut started: Started, dir: &Path) -> io::Result<Timestamp> {
+    io::copy(&mut running, &mut io::sink())?;
+    started.at = Timestamp::now();
+    if dir.join(files::START_ERROR).exists() {
+        return Ok(started.at);
+    }
+    files::write_json(dir, files::STARTED, &started)?;
+    // The node, if it still lives, waits for this line on our standard output.
+    let _ = serde_json::to_writer(io::stdout(), &started).map(|()| io::stdout().write_all(b"\n"));
+    let _ = io::stdout().flush();
+    Ok(started.at)
 }
 
 enum Ended {

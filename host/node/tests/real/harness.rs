@@ -14,8 +14,17 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
-const PORT: &str = "16540";
+/// Where the search for a free port starts: below those that the kernel gives to clients.
+const FIRST_PORT: u16 = 16540;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+/// A port that is free, with the two after it, which etcd takes. Never a fixed one: another checkout's tests, or a server
+/// of the run before that is not down yet, would answer there, with another node for the same Pods.
+fn free_port() -> u16 {
+    let start = FIRST_PORT + (std::process::id() % 1000) as u16 * 3;
+    let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port));
+    (start..).step_by(3).find(|port| (*port..port + 3).map(free).all(|bound| bound.is_ok())).unwrap()
+}
 
 fn server() -> Option<&'static Path> {
     static SERVER: OnceLock<Option<PathBuf>> = OnceLock::new();
@@ -38,7 +47,7 @@ fn server() -> Option<&'static Path> {
                 }
             }
             let dir = tempfile::tempdir().unwrap().keep();
-            let started = Command::new(scripts.join("start.sh")).arg(&dir).arg(PORT).status().unwrap();
+            let started = Command::new(scripts.join("start.sh")).arg(&dir).arg(free_port().to_string()).status().unwrap();
             if !started.success() {
                 let _ = Command::new(scripts.join("stop.sh")).arg(&dir).status();
                 panic!("kube-apiserver did not start; see {}", dir.display());

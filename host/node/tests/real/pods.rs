@@ -34,7 +34,7 @@ async fn environment_and_volumes_reach_the_program() {
     let _: Secret =
         host.create(json!({"metadata": {"name": "keys"}, "stringData": {"token": "s3cret"}})).await;
     let script = "echo $COLOR $TOKEN $NAME $EXPANDED; cat /etc/settings-of-test/color; cat /nested/deep/one; \
-                  echo kept > /scratch/file && cat /scratch/file; touch /etc/settings-of-test/x || echo read-only";
+                  echo kept > /scratch/file && cat /scratch/file; touch /etc/settings-of-test/x 2>&1 || echo read-only";
     host.shell(
         "inputs",
         script,
