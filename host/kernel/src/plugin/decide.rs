@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use purlin_registry::{Capability, Manifest};
 use purlin_sandbox::Limits;
+use purlin_schema::{Schema, aggregate, validate};
+use serde_json::{Map, Value};
 
 use crate::api::{self, Plugin};
 use crate::stage::SourceError;
@@ -52,6 +54,28 @@ pub(super) fn capabilities(granted: &[String]) -> Result<Vec<Capability>, Source
         })
     };
     granted.iter().map(parse).collect()
+}
+
+/// Whether a configuration fits the schema that the plugin's manifest has for it.
+///
+/// # Errors
+/// Every field that does not fit, or the schema is none.
+pub(super) fn check_config(manifest: &Manifest, config: &Map<String, Value>) -> Result<(), SourceError> {
+    let schema = Schema::parse(&manifest.config_schema).map_err(|error| SourceError::Refused {
+        reason: "InvalidManifest",
+        message: format!("configSchema of the plugin's manifest: {error}"),
+    })?;
+    let mut errors = validate(&Value::Object(config.clone()), None, &schema);
+    if errors.is_empty() {
+        return Ok(());
+    }
+    for error in &mut errors {
+        error.path = match error.path.as_str() {
+            "<nil>" => "spec.config".to_owned(),
+            field => format!("spec.config.{field}"),
+        };
+    }
+    Err(SourceError::Refused { reason: "InvalidConfig", message: aggregate(&errors) })
 }
 
 /// The limits of a spec; what it leaves out is the sandbox's default.
@@ -106,7 +130,7 @@ fn duration(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, duration, grants, limits, locked_digest};
+    use super::{bytes, check_config, duration, grants, limits, locked_digest};
     use crate::api::{Limits, Plugin, PluginSpec, PluginStatus};
     use proptest::prelude::*;
     use purlin_registry::Manifest;
@@ -126,6 +150,24 @@ mod tests {
         assert_eq!(locked_digest(&plugin), None, "another reference is resolved anew");
         plugin.spec.digest = Some("sha256:two".to_owned());
         assert_eq!(locked_digest(&plugin), Some("sha256:two"));
+    }
+
+    #[test]
+    fn a_configuration_must_fit_its_schema() {
+        let manifest = Manifest::from_json(
+            br#"{"name": "a", "version": "0.1.0", "wit": "0.1.0", "stages": ["tuner"], "algorithms": ["x"],
+                 "configSchema": {"type": "object", "required": ["rate"], "properties": {
+                    "rate": {"type": "number", "minimum": 0}, "mode": {"type": "string", "enum": ["fast", "exact"]}}}}"#,
+        )
+        .unwrap();
+        let check = |config: serde_json::Value| match check_config(&manifest, config.as_object().unwrap()) {
+            Ok(()) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(check(serde_json::json!({"rate": 0.5, "mode": "fast"})), "");
+        assert!(check(serde_json::json!({})).contains("spec.config.rate: Required value"));
+        let both = check(serde_json::json!({"rate": "x", "mode": "slow"}));
+        assert!(both.contains("spec.config.rate") && both.contains("spec.config.mode"), "{both}");
     }
 
     #[test]

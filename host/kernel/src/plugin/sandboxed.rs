@@ -9,7 +9,7 @@ use purlin_sandbox::v0_1::{Context, FieldError, Search, Selector, Suggestion, Sy
 use purlin_sandbox::{CallError, LoadError, LoadRequest, Sandbox, Subject, SyncAnswer};
 use serde_json::Value;
 
-use super::decide::{capabilities, limits};
+use super::decide::{capabilities, check_config, limits};
 use crate::api::PluginSpec;
 use crate::stage::{LoadedPlugin, PluginSource, Pulled, SourceError};
 
@@ -68,6 +68,7 @@ impl PluginSource for SandboxedSource {
     }
 
     async fn load(&self, pulled: &Pulled, spec: &PluginSpec) -> Result<Arc<dyn LoadedPlugin>, SourceError> {
+        check_config(&pulled.manifest, &spec.config)?;
         let request = LoadRequest {
             component: pulled.component.clone(),
             digest: pulled.component_digest.clone(),
