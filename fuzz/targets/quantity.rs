@@ -4,5 +4,9 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let _ = purlin_schema::quantity::number(text);
+    let known = purlin_schema::quantity::number(text).is_some();
+    if let Some(form) = purlin_schema::quantity::canonical(text) {
+        assert!(known, "what is no quantity has no form");
+        assert_eq!(purlin_schema::quantity::canonical(&form), Some(form.clone()), "the form of the form");
+    }
 });

@@ -51,11 +51,11 @@ const NANOS: i128 = 1_000_000_000;
 /// The form in which a real server writes a quantity: `0.5` is `500m`, `1024Mi` is `1Gi`. `None` for a text that is no
 /// quantity, and for amounts beyond what is counted exactly.
 pub fn canonical(text: &str) -> Option<String> {
+    number(text)?;
     let (sign, unsigned) = match text.strip_prefix('-') {
         Some(rest) => ("-", rest),
         None => ("", text.strip_prefix('+').unwrap_or(text)),
     };
-    number(unsigned)?;
     let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
     let (digits, suffix) = unsigned.split_at(end);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
@@ -69,7 +69,9 @@ pub fn canonical(text: &str) -> Option<String> {
         (None, Some(place)) => (mantissa, 3 * (i32::try_from(place).ok()? - 3)),
         (None, None) => (mantissa, suffix[1..].parse().ok()?),
     };
-    let nanos = scaled(mantissa, tens - i32::try_from(fraction.len()).ok()? + 9)?;
+    // An exponent may be any number: one at the end of what is counted says as much as one beyond.
+    let tens = tens.saturating_sub(i32::try_from(fraction.len()).ok()?).saturating_add(9);
+    let nanos = scaled(mantissa, tens)?;
     if nanos == 0 {
         return Some("0".to_owned());
     }
@@ -157,7 +159,11 @@ mod tests {
         ] {
             assert_eq!(canonical(given).as_deref(), Some(written), "{given}");
         }
-        assert_eq!(canonical("much"), None);
+        for text in ["much", "-+5", "--5", "+-5"] {
+            assert_eq!(canonical(text), None, "{text}");
+        }
+        assert_eq!(canonical("0.1e-2147483648").as_deref(), Some("1e-9"));
+        assert_eq!(canonical("1e2147483647"), None);
     }
 
     proptest! {
