@@ -3,7 +3,7 @@
 //! Typed Kubernetes clients write built-in kinds in this form: four bytes of magic, an envelope that names the kind, and
 //! the kind's message. [`decode`] gives what the API's own Go types would give as JSON after they read the same bytes:
 //! fields that Go leaves out when empty are left out, fields that it always writes are there. What a message's fields are
-//! comes from a table (`scripts/protobuf-facts.py`) that is parsed at the first body, never at start.
+//! comes from a table (`scripts/protobuf-facts.py`) that [`typed`](crate::typed) reads by too, parsed once.
 //!
 //! Called by the embedded API for every body of this type. Bodies come from outside: decoding must never panic, never
 //! recurse without bound, and never make much more of a body than a JSON body of its size would.

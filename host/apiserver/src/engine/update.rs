@@ -99,8 +99,7 @@ impl Engine {
         let object = if is_done(resource, &new) {
             // One change, not two: a crash in between would leave an object that nobody ever removes.
             let change = Change::Remove { expected: current.revision };
-            let gone = self.commit(resource, current.key.clone(), change, intent.dry_run).await?;
-            tracing::debug!(name = %current.key.name, revision = gone.revision, "gone with its last finalizer");
+            self.commit(resource, current.key.clone(), change, intent.dry_run).await?;
             // The answer is the last version that there was to see.
             Arc::new(draft.at_revision(current.key.clone(), current.revision))
         } else {
