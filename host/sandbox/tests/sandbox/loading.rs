@@ -28,8 +28,9 @@ async fn a_capability_that_was_not_granted_is_named() {
 #[tokio::test]
 async fn an_import_that_no_capability_gives_is_named() {
     // A component (not a module) that imports a way outside, with a manifest that does not mention it.
-    let mut component = wat::parse_str(r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#)
-        .expect("component");
+    let mut component =
+        wat::parse_str(r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#)
+            .expect("component");
     let manifest = Manifest::from_component(&tuner("t", "", "(i32.const 4096))")).expect("manifest");
     append_manifest(&mut component, &manifest);
     let error = try_load(&sandbox(), component, &[Capability::CallTuner]).await.expect_err("must be refused");
