@@ -61,6 +61,7 @@ def plugin(name, image):
         "metadata": {"name": name},
         "spec": {
             "image": image,
+            "grants": ["kube(write core/ConfigMap)", "kube(read core/ConfigMap)"],
             "limits": {"memory": "64Mi", "deadline": "1s", "output": "8Mi", "concurrency": 2},
         },
     }

@@ -208,6 +208,7 @@ async fn install(
     let missing: Vec<String> = manifest
         .requests()
         .into_iter()
+        .filter(|request| !request.optional)
         .filter(|request| !granted.iter().any(|granted| request.name.intersect(granted).is_some()))
         .map(|request| format!("--grant '{}' ({})", request.name, request.reason))
         .collect();

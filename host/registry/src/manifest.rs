@@ -114,6 +114,9 @@ pub struct CapabilityRequest {
     pub name: Capability,
     /// Shown to the person who grants it.
     pub reason: String,
+    /// Whether the plugin works without: then it loads where this was not granted, and is told so when it asks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 /// A kind by its API version and name.
@@ -299,7 +302,11 @@ impl Manifest {
                     kind: Some(kind.kind.clone()),
                     namespaces: BTreeSet::new(),
                 };
-                requests.push(CapabilityRequest { name: Capability::Kube(grant), reason: reason.to_owned() });
+                requests.push(CapabilityRequest {
+                    name: Capability::Kube(grant),
+                    reason: reason.to_owned(),
+                    optional: false,
+                });
             }
         }
         requests

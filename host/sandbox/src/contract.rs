@@ -9,7 +9,8 @@ pub(crate) mod invoke;
 mod v0_1;
 mod v0_2;
 
-use purlin_registry::Rights;
+use std::collections::BTreeSet;
+
 use purlin_registry::manifest::WIT_0_1;
 use semver::Version;
 use wasmtime::component::Linker;
@@ -73,12 +74,11 @@ pub(crate) const TYPES: &[&str] = &["types", "tuning"];
 /// The interface that all are granted.
 pub(crate) const LOG: &str = "log";
 
-/// Links what plugins of one version may import: each interface is linked only where a right to it is there, so a
-/// component that imports another one does not load.
+/// Links interfaces of one version; a component that imports another one does not load.
 pub(crate) fn link(
     linker: &mut Linker<CallState>,
     version: &Version,
-    rights: &Rights,
+    interfaces: &BTreeSet<&'static str>,
 ) -> wasmtime::Result<()> {
-    if *version == WIT_0_1 { v0_1::link(linker, rights) } else { v0_2::link(linker, rights) }
+    if *version == WIT_0_1 { v0_1::link(linker, interfaces) } else { v0_2::link(linker, interfaces) }
 }

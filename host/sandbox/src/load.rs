@@ -2,6 +2,7 @@
 //! here, in an order in which the first that fails names the thing that a person can change: digest, size, manifest,
 //! contract version, grants, code, types.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -130,13 +131,19 @@ fn prepare(host: &Arc<Host>, request: LoadRequest) -> Result<Core, LoadError> {
     let interfaces = component::interfaces(&request.component).map_err(ManifestError::from)?;
     let asked = manifest.requests();
     let rights = Rights::of(asked.iter().map(|asked| &asked.name), &request.grants);
-    check_interfaces(&interfaces, &manifest, &rights)?;
+    let allowed: BTreeSet<_> = asked
+        .iter()
+        .filter_map(|request| {
+            request.name.interface().filter(|name| request.optional || rights.allow_interface(name))
+        })
+        .collect();
+    check_interfaces(&interfaces, &manifest, &allowed)?;
     let wasi = interfaces.imports.iter().any(|import| wasi::serves(import));
     let component = compile(host, &request.component, &request.digest)?;
 
     let broken = |error: wasmtime::Error| LoadError::Contract(format!("{error:#}"));
     let mut linker = Linker::new(&host.engine);
-    contract::link(&mut linker, &manifest.wit, &rights).map_err(broken)?;
+    contract::link(&mut linker, &manifest.wit, &allowed).map_err(broken)?;
     if wasi {
         wasi::link(&mut linker).map_err(broken)?;
     }
@@ -164,7 +171,11 @@ fn prepare(host: &Arc<Host>, request: LoadRequest) -> Result<Core, LoadError> {
 }
 
 /// Whether all that the component imports is there for it, and what it exports is what its manifest says.
-fn check_interfaces(interfaces: &Interfaces, manifest: &Manifest, rights: &Rights) -> Result<(), LoadError> {
+fn check_interfaces(
+    interfaces: &Interfaces,
+    manifest: &Manifest,
+    allowed: &BTreeSet<&'static str>,
+) -> Result<(), LoadError> {
     for import in &interfaces.imports {
         if wasi::serves(import) {
             continue;
@@ -178,7 +189,7 @@ fn check_interfaces(interfaces: &Interfaces, manifest: &Manifest, rights: &Right
         let Some(form) = Capability::form_of_interface(interface) else {
             return Err(LoadError::UnknownImport { import: import.clone() });
         };
-        if !rights.allow_interface(interface) {
+        if !allowed.contains(interface) {
             let asked =
                 manifest.capabilities.iter().find(|request| request.name.interface() == Some(interface));
             let (capability, reason) = match asked {

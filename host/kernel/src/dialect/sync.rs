@@ -166,7 +166,12 @@ impl DialectLoop {
                 (true, asked, own) => own.or(asked).map(str::to_owned),
             };
             let own = self.watched.emittable.get(&gvk).is_some_and(|kind| kind.owned);
-            self.permit.read(&gvk, own, namespace.as_deref().unwrap_or_default())?;
+            match self.permit.read(&gvk, own, namespace.as_deref().unwrap_or_default()) {
+                Ok(()) => {}
+                // A grant that was taken back must not keep objects from being deleted.
+                Err(_) if parent.is_deleting() => continue,
+                Err(denied) => return Err(denied),
+            }
             selections.push((gvk, Selection { namespace, names: selector.names, labels }));
         }
         // First remembered, then looked up: what changes in between is noticed.

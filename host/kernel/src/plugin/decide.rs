@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use purlin_registry::{Capability, Manifest, Rights};
+use purlin_registry::{Capability, CapabilityRequest, Manifest, Rights};
 use purlin_sandbox::Limits;
 use purlin_schema::{Schema, aggregate, validate};
 use serde_json::{Map, Value};
@@ -24,8 +24,8 @@ pub(super) fn locked_digest(plugin: &Plugin) -> Option<&str> {
 pub(super) struct Grants {
     /// Asked for and granted, as far as both allow.
     pub rights: Rights,
-    /// Asked for and not granted, each with the reason that the plugin gives.
-    pub refused: Vec<(String, String)>,
+    /// Asked for and not granted.
+    pub refused: Vec<CapabilityRequest>,
 }
 
 /// Compares what a manifest asks for with what a spec grants. A request of which a part was granted counts as granted: the
@@ -34,8 +34,7 @@ pub(super) fn grants(manifest: &Manifest, granted: &[Capability]) -> Grants {
     let asked = manifest.requests();
     let rights = Rights::of(asked.iter().map(|request| &request.name), granted);
     let has_some = |wanted: &Capability| granted.iter().any(|granted| wanted.intersect(granted).is_some());
-    let refused = asked.iter().filter(|request| !has_some(&request.name));
-    let refused = refused.map(|request| (request.name.to_string(), request.reason.clone())).collect();
+    let refused = asked.iter().filter(|request| !has_some(&request.name)).cloned().collect();
     Grants { rights, refused }
 }
 
@@ -174,7 +173,7 @@ mod tests {
                  "capabilities": [{"name": "call(tuner)", "reason": "why"}]}"#,
         )
         .unwrap();
-        assert_eq!(grants(&manifest, &[]).refused, [("call(tuner)".to_owned(), "why".to_owned())]);
+        assert_eq!(grants(&manifest, &[]).refused, manifest.capabilities);
         let granted = capabilities(&["call(tuner)".to_owned()]).unwrap();
         assert_eq!(grants(&manifest, &granted).rights.iter().cloned().collect::<Vec<_>>(), granted);
         let wrong = capabilities(&["call(tuner)".to_owned(), "everything".to_owned()]).unwrap_err();

@@ -134,7 +134,7 @@ impl Measured {
     ) -> Result<T, CallError> {
         let started = Instant::now();
         let answer = answer.await;
-        self.alarm.note(&answer).await;
+        self.alarm.note(call, &answer).await;
         let outcome = match &answer {
             Ok(_) => "ok",
             Err(error) => fault_reason(error),

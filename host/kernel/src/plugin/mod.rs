@@ -241,17 +241,18 @@ impl PluginLoop {
             .map_err(|error| stop("Granted", "UnknownCapability", &error))?;
         let Grants { rights, refused } = grants(&pulled.manifest, &granted);
         report.status.granted = rights.iter().map(ToString::to_string).collect();
-        report.status.refused = refused.iter().map(|(name, _)| name.clone()).collect();
-        if refused.is_empty() {
-            report.set(
-                "Granted",
-                Some(true),
-                "Granted",
-                "it has every capability that it asks for".to_owned(),
-            );
+        report.status.refused = refused.iter().map(|request| request.name.to_string()).collect();
+        let needed: Vec<_> = refused.iter().filter(|request| !request.optional).collect();
+        if needed.is_empty() {
+            let message = match refused.len() {
+                0 => "it has every capability that it asks for".to_owned(),
+                more => format!("it has what it needs; {more} more it would use, see status.refused"),
+            };
+            report.set("Granted", Some(true), "Granted", message);
             return Ok(rights);
         }
-        let asked: Vec<_> = refused.iter().map(|(name, why)| format!("{name} (it says: {why})")).collect();
+        let asked = needed.iter().map(|request| format!("{} (it says: {})", request.name, request.reason));
+        let asked: Vec<_> = asked.collect();
         let message = format!("add to spec.grants, if you agree: {}", asked.join(", "));
         // A version that asks for more waits for a person, while the one before goes on with what it was granted. Where
         // what runs is the very version that lacks a grant, the grant was taken back.

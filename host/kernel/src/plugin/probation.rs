@@ -1,8 +1,8 @@
 //! Whether a version that took the place of another keeps the calls that the other answered. While it is new, calls that
 //! end badly one after the other bring the one before it back.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use purlin_sandbox::CallError;
@@ -17,33 +17,38 @@ const NEW: Duration = Duration::from_secs(600);
 /// Calls in a row that may end badly.
 const ALLOWED: u32 = 2;
 
-/// Counts calls that ended badly since the last that did not, and has the plugin looked at when they are too many.
+/// Counts, for each function, calls that ended badly since the last that did not, and has the plugin looked at when they
+/// are too many.
 pub(crate) struct Alarm {
     key: ObjectKey,
     queue: Arc<WorkQueue<ObjectKey>>,
-    failures: AtomicU32,
+    failures: Mutex<HashMap<&'static str, u32>>,
 }
 
 impl Alarm {
     /// For the plugin with this key.
     pub(super) fn new(key: ObjectKey, queue: Arc<WorkQueue<ObjectKey>>) -> Self {
-        Alarm { key, queue, failures: AtomicU32::new(0) }
+        Alarm { key, queue, failures: Mutex::default() }
     }
 
     /// Takes note of a call. Faults that the contract has words for are answers.
-    pub(super) async fn note<T>(&self, answer: &Result<T, CallError>) {
-        let Err(error) = answer else {
-            self.failures.store(0, Ordering::Relaxed);
-            return;
+    pub(super) async fn note<T>(&self, function: &'static str, answer: &Result<T, CallError>) {
+        let broken = answer.as_ref().is_err_and(is_broken);
+        let rings = {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = failures.entry(function).or_default();
+            *count = if broken { *count + 1 } else { 0 };
+            *count == ALLOWED + 1
         };
-        if is_broken(error) && self.failures.fetch_add(1, Ordering::Relaxed) == ALLOWED {
+        if rings {
             self.queue.add(self.key.clone()).await;
         }
     }
 
     /// Whether too many calls in a row ended badly.
     pub(super) fn rings(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) > ALLOWED
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.values().any(|count| *count > ALLOWED)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What plugins of version 0.1 import. The types are those of the newest version, which this one shares.
 
-use purlin_registry::Rights;
+use std::collections::BTreeSet;
+
 use wasmtime::component::{HasSelf, Linker};
 
 use self::bindings::purlin::plugin::{log, tuners};
@@ -30,13 +31,16 @@ mod bindings {
     });
 }
 
-/// Links what there is a right to.
-pub(super) fn link(linker: &mut Linker<CallState>, rights: &Rights) -> wasmtime::Result<()> {
+/// Links these interfaces and the ones that all are granted.
+pub(super) fn link(
+    linker: &mut Linker<CallState>,
+    interfaces: &BTreeSet<&'static str>,
+) -> wasmtime::Result<()> {
     for types in TYPES {
         linker.instance(&format!("purlin:plugin/{types}@0.1.0"))?;
     }
     log::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
-    if rights.allow_interface("tuners") {
+    if interfaces.contains("tuners") {
         tuners::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     }
     Ok(())

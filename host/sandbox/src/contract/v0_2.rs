@@ -1,9 +1,10 @@
 //! What plugins of version 0.2 import. Each function checks the plugin's rights first; what is not covered by a grant is
 //! `denied`, and the text names the grant that would cover it.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
-use purlin_registry::Rights;
 use wasmtime::component::{HasSelf, Linker};
 
 use super::bindings::purlin::plugin::{blobs, events, http, kv, log, secrets, tuners, tuning, types};
@@ -17,27 +18,30 @@ use crate::error::CallError;
 use crate::resolver::{Admission, MAX_DEPTH, printable};
 use crate::service::{self, Service};
 
-/// Links what there is a right to.
-pub(super) fn link(linker: &mut Linker<CallState>, rights: &Rights) -> wasmtime::Result<()> {
+/// Links these interfaces and the ones that all are granted.
+pub(super) fn link(
+    linker: &mut Linker<CallState>,
+    interfaces: &BTreeSet<&'static str>,
+) -> wasmtime::Result<()> {
     types::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     tuning::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     log::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
-    if rights.allow_interface("tuners") {
+    if interfaces.contains("tuners") {
         tuners::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     }
-    if rights.allow_interface("http") {
+    if interfaces.contains("http") {
         http::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     }
-    if rights.allow_interface("secrets") {
+    if interfaces.contains("secrets") {
         secrets::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     }
-    if rights.allow_interface("kv") {
+    if interfaces.contains("kv") {
         kv::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     }
-    if rights.allow_interface("blobs") {
+    if interfaces.contains("blobs") {
         blobs::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     }
-    if rights.allow_interface("events") {
+    if interfaces.contains("events") {
         events::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
     }
     Ok(())
@@ -89,6 +93,9 @@ impl CallState {
         mut search: Search,
         invocation: impl FnOnce(Search) -> I,
     ) -> Result<I::Answer, Fault> {
+        if !self.plugin.rights.allow_interface("tuners") {
+            return Err(Fault::Failed("not granted: call(tuner)".to_owned()));
+        }
         let depth = self.origin.depth + 1;
         if depth > MAX_DEPTH {
             return Err(Fault::Failed(format!("calls between plugins nest at most {MAX_DEPTH} deep")));
@@ -154,7 +161,7 @@ impl kv::Host for CallState {
     }
 
     async fn keys(&mut self, prefix: String) -> Result<Vec<String>, HostError> {
-        let store = self.plugin.host.services.kv.clone().ok_or_else(|| absent("key-value store"))?;
+        let store = self.kv_store()?;
         let plugin = self.plugin.id.clone();
         self.serve(Service::Kv, async move { store.keys(&plugin, &prefix).await }).await
     }
@@ -181,7 +188,7 @@ impl blobs::Host for CallState {
     }
 
     async fn list(&mut self, prefix: String) -> Result<Vec<BlobInfo>, HostError> {
-        let store = self.plugin.host.services.blobs.clone().ok_or_else(|| absent("blob store"))?;
+        let store = self.blob_store()?;
         let plugin = self.plugin.id.clone();
         self.serve(Service::Blobs, async move { store.list(&plugin, &prefix).await }).await
     }
@@ -201,13 +208,27 @@ impl events::Host for CallState {
 }
 
 impl CallState {
-    fn kv(&self, key: &str) -> Result<std::sync::Arc<dyn service::KeyValue>, HostError> {
+    fn kv(&self, key: &str) -> Result<Arc<dyn service::KeyValue>, HostError> {
         service::check_key(key)?;
+        self.kv_store()
+    }
+
+    fn kv_store(&self) -> Result<Arc<dyn service::KeyValue>, HostError> {
+        if !self.plugin.rights.allow_interface("kv") {
+            return Err(HostError::Denied("kv".to_owned()));
+        }
         self.plugin.host.services.kv.clone().ok_or_else(|| absent("key-value store"))
     }
 
-    fn blobs(&self, name: &str) -> Result<std::sync::Arc<dyn service::Blobs>, HostError> {
+    fn blobs(&self, name: &str) -> Result<Arc<dyn service::Blobs>, HostError> {
         service::check_key(name)?;
+        self.blob_store()
+    }
+
+    fn blob_store(&self) -> Result<Arc<dyn service::Blobs>, HostError> {
+        if !self.plugin.rights.allow_interface("blobs") {
+            return Err(HostError::Denied("blob".to_owned()));
+        }
         self.plugin.host.services.blobs.clone().ok_or_else(|| absent("blob store"))
     }
 }

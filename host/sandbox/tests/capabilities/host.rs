@@ -119,10 +119,13 @@ impl Probe {
     }
 }
 
+type Versioned = (u64, Vec<u8>);
+
 /// Secrets, a key-value store and a receiver of events, in memory.
 #[derive(Default)]
 pub(crate) struct Fake {
-    store: Mutex<BTreeMap<(String, String), (u64, Vec<u8>)>>,
+    /// By the UID of a plugin and a key: version and value.
+    store: Mutex<BTreeMap<(String, String), Versioned>>,
     pub(crate) events: Mutex<Vec<(String, CloudEvent)>>,
     pub(crate) asked: Mutex<Vec<String>>,
 }
