@@ -24,13 +24,14 @@ mod plugin;
 pub mod queue;
 mod reconcile;
 mod selector;
+pub mod service;
 pub mod stage;
 mod trial;
 
 use std::fmt;
 
 pub use api::crds;
-pub use kernel::{Config, Kernel, KernelError, Readiness};
+pub use kernel::{Config, Kernel, KernelError, NAMESPACE, Readiness};
 pub use key::{Gvk, ObjectKey};
 pub use observe::KernelMetrics;
 pub use plugin::SandboxedSource;

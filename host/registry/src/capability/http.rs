@@ -13,7 +13,7 @@ use crate::manifest::is_dns_subdomain;
 /// Requests to servers, as `METHODS [SCHEME://]HOST[:PORT] [in RANGE,...]`: `GET,POST api.example.com`,
 /// `* *.example.com:8443`, `GET http://minio.data.svc:9000 in 10.0.0.0/8`.
 ///
-/// The scheme is `https` unless it is written, the port that of the scheme. `*.example.com` stands for the names below
+/// The scheme is `https` unless it is written, the port that of the scheme; `:*` stands for every port. `*.example.com` stands for the names below
 /// `example.com` and not for itself. Addresses that are not public are reached only where their range is given, or where
 /// the host is written as that very address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,8 +24,8 @@ pub struct HttpGrant {
     pub scheme: Scheme,
     /// The hosts.
     pub host: HostPattern,
-    /// The port.
-    pub port: u16,
+    /// The port; `None` for all.
+    pub port: Option<u16>,
     /// Ranges of addresses that may be reached beside public ones.
     pub ranges: BTreeSet<IpNet>,
 }
@@ -161,7 +161,7 @@ impl HttpGrant {
     pub fn allows(&self, method: Method, scheme: Scheme, host: &str, port: u16) -> bool {
         (self.methods.is_empty() || self.methods.contains(&method))
             && self.scheme == scheme
-            && self.port == port
+            && self.port.is_none_or(|own| own == port)
             && self.host.matches(host)
     }
 
@@ -173,9 +173,13 @@ impl HttpGrant {
     }
 
     pub(super) fn intersect(&self, other: &HttpGrant) -> Option<HttpGrant> {
-        if (self.scheme, self.port) != (other.scheme, other.port) {
+        if self.scheme != other.scheme {
             return None;
         }
+        let port = match (self.port, other.port) {
+            (Some(a), Some(b)) if a != b => return None,
+            (a, b) => a.or(b),
+        };
         let narrower = |a: &IpNet, b: &IpNet| match (a.contains(b), b.contains(a)) {
             (true, _) => Some(*b),
             (_, true) => Some(*a),
@@ -186,7 +190,7 @@ impl HttpGrant {
             methods: both(&self.methods, &other.methods)?,
             scheme: self.scheme,
             host: self.host.intersect(&other.host)?,
-            port: self.port,
+            port,
             ranges: ranges.collect(),
         })
     }
@@ -199,8 +203,10 @@ impl fmt::Display for HttpGrant {
             f.write_str("http://")?;
         }
         write!(f, "{}", self.host)?;
-        if self.port != self.scheme.default_port() {
-            write!(f, ":{}", self.port)?;
+        match self.port {
+            None => f.write_str(":*")?,
+            Some(port) if port != self.scheme.default_port() => write!(f, ":{port}")?,
+            Some(_) => {}
         }
         if !self.ranges.is_empty() {
             write!(f, " in {}", listed(&self.ranges))?;
@@ -213,8 +219,7 @@ impl FromStr for HttpGrant {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const FORM: &str =
-            "write http(METHODS [SCHEME://]HOST[:PORT] [in RANGES]), such as http(GET,POST api.example.com)";
+        const FORM: &str = "write http(METHODS [SCHEME://]HOST[:PORT|:*] [in RANGES]), such as http(GET,POST api.example.com)";
         let (what, ranges) = match text.split_once(" in ") {
             Some((what, ranges)) => (what, ranges.split(',').map(range).collect::<Result<_, _>>()?),
             None => (text, BTreeSet::new()),
@@ -231,14 +236,8 @@ impl FromStr for HttpGrant {
             Some(("http", authority)) => (Scheme::Http, authority),
             Some((other, _)) => return Err(format!("{other:?} is no scheme; there are http and https")),
         };
-        let (host, port) = split_port(authority)?;
-        Ok(HttpGrant {
-            methods,
-            scheme,
-            host: self::host(host)?,
-            port: port.unwrap_or(scheme.default_port()),
-            ranges,
-        })
+        let (host, port) = split_port(authority, scheme)?;
+        Ok(HttpGrant { methods, scheme, host: self::host(host)?, port, ranges })
     }
 }
 
@@ -260,20 +259,21 @@ fn range(text: &str) -> Result<IpNet, String> {
     Ok(range)
 }
 
-fn split_port(authority: &str) -> Result<(&str, Option<u16>), String> {
+/// The host, and the port that is meant.
+fn split_port(authority: &str, scheme: Scheme) -> Result<(&str, Option<u16>), String> {
     let (host, port) = match authority.rsplit_once(':') {
-        Some((host, _)) if host.starts_with('[') && !host.ends_with(']') => (authority, None),
-        Some((host, port)) => (host, Some(port)),
-        None => (authority, None),
+        Some((host, port)) if !host.starts_with('[') || host.ends_with(']') => (host, port),
+        _ => return Ok((authority, Some(scheme.default_port()))),
     };
-    let port = match port {
-        None => None,
-        Some(port) => match port.parse::<u16>() {
-            Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => Some(number),
-            _ => return Err(format!("{port:?} is no port")),
-        },
-    };
-    Ok((host, port))
+    if port == "*" {
+        return Ok((host, None));
+    }
+    match port.parse::<u16>() {
+        Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok((host, Some(number)))
+        }
+        _ => Err(format!("{port:?} is no port")),
+    }
 }
 
 fn host(text: &str) -> Result<HostPattern, String> {

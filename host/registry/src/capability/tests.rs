@@ -26,6 +26,8 @@ fn each_form_is_read_and_written_alike() {
         "http(GET 10.1.2.3:8443)",
         "http(GET [fd00::1]:8443)",
         "http(* *)",
+        "http(GET http://a.example:*)",
+        "http(GET http://[::1]:* in ::/64)",
         "kube(write batch/Job)",
         "kube(read core/Pod in team-a,team-b)",
         "kube(write apps/*)",
@@ -200,7 +202,7 @@ fn addresses_that_are_not_public_need_their_range() {
 
 fn capability() -> impl Strategy<Value = Capability> {
     let text = prop_oneof![
-        "http\\((GET|POST|GET,POST|\\*) (http://)?(\\*|a\\.x|b\\.x|\\*\\.x|\\*\\.a\\.x|10\\.0\\.0\\.1)(:80|:443)?( in 10\\.0\\.0\\.0/(8|16))?\\)",
+        "http\\((GET|POST|GET,POST|\\*) (http://)?(\\*|a\\.x|b\\.x|\\*\\.x|\\*\\.a\\.x|10\\.0\\.0\\.1)(:80|:443|:\\*)?( in 10\\.0\\.0\\.0/(8|16))?\\)",
         "kube\\((read|write) (core|batch|purlin\\.dev)/(Job|Pod|\\*)( in (a|b|a,b))?\\)",
         "pod-security\\(privileged( in (a|b|a,b))?\\)",
         "secret\\((a/)?(s|t)\\)",
