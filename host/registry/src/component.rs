@@ -63,6 +63,18 @@ pub fn custom_sections<'a>(bytes: &'a [u8], name: &str) -> Result<Vec<&'a [u8]>,
     Ok(found)
 }
 
+/// Whether a core module carries the type of the component that it is meant for.
+pub(crate) fn has_type(module: &[u8]) -> Result<bool, ComponentError> {
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::CustomSection(section) = payload?
+            && section.name().starts_with("component-type")
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Whether the bytes begin as a component does.
 pub(crate) fn is_component(bytes: &[u8]) -> bool {
     Parser::is_component(bytes)

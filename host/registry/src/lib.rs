@@ -12,6 +12,7 @@ pub mod artifact;
 pub mod capability;
 pub mod client;
 pub mod component;
+pub mod contract;
 mod digest;
 mod files;
 pub mod layout;
@@ -20,6 +21,7 @@ pub mod loopback;
 pub mod manifest;
 mod manifest_file;
 mod pack;
+mod preview1;
 pub mod reference;
 
 pub use artifact::{Artifact, ArtifactError};

@@ -2,11 +2,14 @@
 //! plugins. The same inputs give the same bytes, which is what lets a build be checked against a committed digest.
 
 use wasm_encoder::{ComponentSection, CustomSection};
-use wit_component::ComponentEncoder;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::{Resolve, WorldId};
 
 use crate::capability::Capability;
 use crate::component::{self, ComponentError};
+use crate::contract;
 use crate::manifest::{FieldError, Manifest, ManifestError, SECTION, Stage, WIT_0_1};
+use crate::preview1;
 
 /// Why no plugin could be made.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +19,7 @@ pub enum PackError {
     Manifest(#[from] ManifestError),
     /// The module could not be made a component.
     #[error(
-        "cannot make a component of the module: {0}; build it for wasm32-unknown-unknown with wit-bindgen"
+        "cannot make a component of the module: {0}; build it for wasm32-unknown-unknown with wit-bindgen, or for wasip1 as a library"
     )]
     Encode(String),
     /// The input is not WebAssembly of a usable form.
@@ -34,14 +37,19 @@ fn join(errors: &[FieldError]) -> String {
     errors.iter().map(FieldError::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Makes a component of `module` (a core module built with wit-bindgen, or a component as other languages' tools make
-/// it) and appends the manifest.
+/// Makes a component of `module` and appends the manifest. The module is one of
+///
+/// - a core module that carries its type, as wit-bindgen makes it;
+/// - a core module without one, whose imports and exports have the names that the canonical ABI gives them: its type is
+///   the world of its manifest. It may import WASI preview 1, behind which there is nothing;
+/// - a component, as other languages' tools make it.
 pub fn pack(module: &[u8], manifest: &Manifest) -> Result<Vec<u8>, PackError> {
     let errors = manifest.validate();
     if !errors.is_empty() {
         return Err(ManifestError::Invalid(errors).into());
     }
-    let mut component = if component::is_component(module) { module.to_vec() } else { encode(module)? };
+    let mut component =
+        if component::is_component(module) { module.to_vec() } else { encode(module, manifest)? };
     if !component::custom_sections(&component, SECTION)?.is_empty() {
         return Err(PackError::AlreadyPacked);
     }
@@ -55,8 +63,25 @@ pub fn pack(module: &[u8], manifest: &Manifest) -> Result<Vec<u8>, PackError> {
     Ok(component)
 }
 
-fn encode(module: &[u8]) -> Result<Vec<u8>, PackError> {
-    ComponentEncoder::default().module(module).map_err(refused)?.validate(true).encode().map_err(refused)
+fn encode(module: &[u8], manifest: &Manifest) -> Result<Vec<u8>, PackError> {
+    let mut module = module.to_vec();
+    if !component::has_type(&module)? {
+        embed(&mut module, contract::resolve(manifest, contract::WORLD))?;
+    }
+    let log = format!("purlin:plugin/log@{}", manifest.wit);
+    let mut encoder = ComponentEncoder::default();
+    encoder.module(&module).map_err(refused)?.validate(true);
+    if let Some(mut adapter) = preview1::adapter(&module, &log).map_err(PackError::Encode)? {
+        embed(&mut adapter, contract::resolve(manifest, contract::LOG_WORLD))?;
+        encoder.adapter(preview1::MODULE, &adapter).map_err(refused)?;
+    }
+    encoder.encode().map_err(refused)
+}
+
+/// Adds the type of a world to a module.
+fn embed(module: &mut Vec<u8>, world: Result<(Resolve, WorldId), String>) -> Result<(), PackError> {
+    let (resolve, world) = world.map_err(PackError::Encode)?;
+    embed_component_metadata(module, &resolve, world, StringEncoding::UTF8, false).map_err(refused)
 }
 
 // The encoder's errors are chains; the alternate form prints all of one.

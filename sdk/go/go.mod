@@ -1,0 +1,3 @@
+module purlin.dev/plugin
+
+go 1.24
