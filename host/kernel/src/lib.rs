@@ -24,6 +24,7 @@ mod plugin;
 pub mod queue;
 mod reconcile;
 mod selector;
+pub mod shard;
 pub mod stage;
 mod trial;
 
@@ -32,7 +33,7 @@ use std::fmt;
 pub use api::crds;
 pub use kernel::{Config, Kernel, KernelError, Readiness};
 pub use key::{Gvk, ObjectKey};
-pub use observe::KernelMetrics;
+pub use observe::{KernelMetrics, ShardMetrics};
 pub use plugin::SandboxedSource;
 pub use trial::PushConfig;
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use purlin_apiserver::{ApiServer, Identity};
+use purlin_kernel::shard::Holdings;
 use purlin_kernel::{Kernel, SandboxedSource, measure};
 use purlin_node::{ImageMap, Node, OnShutdown};
 use purlin_registry::Loopback;
@@ -125,6 +126,8 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
             push_url: Some(format!("http://{}", SocketAddr::new(args.bind, ports.metrics))),
             push_key: None,
             workers: KERNEL_WORKERS,
+            holdings: Holdings::everything(),
+            install_definitions: true,
         },
         &mut metrics,
     );

@@ -3,6 +3,9 @@
 //! The steps are resolve, pull, verify, grant, load, define its kinds, start its dialect. Each one that fails says so
 //! in the Plugin's conditions and costs no other plugin anything. A plugin whose new version does not load keeps its
 //! old one, except where a grant was taken back: then it is unloaded.
+//!
+//! Of several replicas one leads: it resolves, decides who owns what, defines kinds and writes the conditions. The
+//! others load what it has found ready, by the digest that it has locked.
 
 mod decide;
 mod definition;
@@ -21,12 +24,13 @@ use purlin_registry::{Manifest, Stage};
 use tokio::sync::Mutex;
 
 use crate::api::{Change, GROUP, OwnedKind, Plugin, PluginStatus, set_condition};
-use crate::cache::{Kind, ParseError};
+use crate::cache::{CachedObject, Kind, ParseError};
 use crate::dialect::{DialectEngine, RunningDialect};
 use crate::event::EventRecorder;
 use crate::key::ObjectKey;
 use crate::observe::KernelMetrics;
 use crate::reconcile::{Outcome, Reconciler};
+use crate::shard::{Domain, Holdings, Shards};
 use crate::stage::{LoadedPlugin, PluginSource, Pulled, SourceError};
 
 use definition::ensure_namespaces;
@@ -34,7 +38,7 @@ pub(crate) use definition::{DefinitionError, install};
 pub(crate) use installed::{Installed, InstalledPlugins};
 pub use sandboxed::SandboxedSource;
 
-use decide::{Grants, grants, locked_digest};
+use decide::{Followed, Grants, followed, grants, locked_digest};
 use installed::Measured;
 
 /// How often a tag is looked at again.
@@ -64,6 +68,7 @@ pub(crate) struct PluginLoop {
     source: Arc<dyn PluginSource>,
     installed: Arc<InstalledPlugins>,
     dialects: DialectEngine,
+    holdings: Holdings,
     running: Mutex<HashMap<String, RunningDialect>>,
     /// Held while a plugin's kinds are compared with the others' and taken, so that two cannot take the same.
     ownership: Mutex<()>,
@@ -93,12 +98,14 @@ impl PluginLoop {
         events: EventRecorder,
         metrics: KernelMetrics,
     ) -> Self {
+        let holdings = dialects.holdings.clone();
         PluginLoop {
             client,
             plugins,
             source,
             installed,
             dialects,
+            holdings,
             running: Mutex::default(),
             ownership: Mutex::default(),
             events,
@@ -140,21 +147,9 @@ impl PluginLoop {
         let owned = self.ownership.lock().await;
         self.may_own(&name, &pulled.manifest)?;
         let loaded = self.load(&name, plugin, &pulled, report).await?;
-        let kinds: Vec<_> = pulled.manifest.owns.iter().map(|kind| kind.crd.clone()).collect();
-        install(&self.client, &format!("purlin-{name}"), &kinds).await.map_err(|error| Stop {
-            condition: "Ready",
-            reason: "KindsRefused",
-            message: crate::report(&error).to_string(),
-            again: true,
-            unload: false,
-        })?;
-        ensure_namespaces(&self.client, &pulled.manifest.namespaces).await.map_err(|error| Stop {
-            condition: "Ready",
-            reason: "NamespaceRefused",
-            message: crate::report(&error).to_string(),
-            again: true,
-            unload: false,
-        })?;
+        if self.holdings.holds(Domain::Leader) {
+            self.define(&name, &pulled.manifest).await?;
+        }
         let before = self.running.lock().await.remove(&name);
         if let Some(before) = before {
             before.stop().await;
@@ -172,6 +167,24 @@ impl PluginLoop {
             self.running.lock().await.insert(name, running);
         }
         Ok(())
+    }
+
+    /// Makes what a plugin takes for granted: its kinds and its namespaces.
+    async fn define(&self, name: &str, manifest: &Manifest) -> Result<(), Stop> {
+        let refuse = |reason, error: &dyn std::error::Error| Stop {
+            condition: "Ready",
+            reason,
+            message: crate::report(error).to_string(),
+            again: true,
+            unload: false,
+        };
+        let kinds: Vec<_> = manifest.owns.iter().map(|kind| kind.crd.clone()).collect();
+        install(&self.client, &format!("purlin-{name}"), &kinds)
+            .await
+            .map_err(|error| refuse("KindsRefused", &error))?;
+        ensure_namespaces(&self.client, &manifest.namespaces)
+            .await
+            .map_err(|error| refuse("NamespaceRefused", &error))
     }
 
     async fn resolve(&self, plugin: &Plugin, report: &mut Report<'_>) -> Result<String, Stop> {
@@ -297,6 +310,15 @@ impl Reconciler for PluginLoop {
         "plugin"
     }
 
+    /// Every replica loads plugins.
+    fn domain(&self, _: &ObjectKey, _: Shards) -> Option<Domain> {
+        None
+    }
+
+    fn keys(&self) -> Vec<ObjectKey> {
+        self.plugins.read(|store| store.keys().into_iter().collect())
+    }
+
     async fn reconcile(&self, key: &ObjectKey, _: u32) -> Result<Outcome, PluginError> {
         self.plugins.synced().await;
         let Some(cached) = self.plugins.read(|store| store.get(key)).filter(|cached| !cached.is_deleting())
@@ -305,6 +327,11 @@ impl Reconciler for PluginLoop {
             return Ok(Outcome::Settled);
         };
         let plugin = cached.typed::<Plugin>()?;
+        // Held to the end of the pass: leadership is not handed over in the middle of one.
+        let leads = self.holdings.permit(Domain::Leader);
+        if leads.is_none() {
+            return Ok(self.follow(key, &cached, &plugin).await);
+        }
         let mut report = Report::new(&plugin);
         let loaded = self.installed.get(&key.name);
         if let Some(loaded) =
@@ -336,6 +363,35 @@ impl Reconciler for PluginLoop {
         };
         self.write(&plugin, report.status).await?;
         Ok(outcome)
+    }
+}
+
+impl PluginLoop {
+    /// Loads what the leader has found ready, and says nothing to anybody.
+    async fn follow(&self, key: &ObjectKey, cached: &CachedObject, plugin: &Plugin) -> Outcome {
+        let from = (cached.uid().to_owned(), plugin.metadata.generation);
+        match followed(plugin) {
+            Followed::Wait => return Outcome::Settled,
+            Followed::Unload => {
+                self.unload(&key.name).await;
+                return Outcome::Settled;
+            }
+            Followed::Load => {}
+        }
+        if self.installed.get(&key.name).is_some_and(|loaded| loaded.from == from) {
+            return Outcome::Settled;
+        }
+        let mut report = Report::new(plugin);
+        match self.install(plugin, &mut report).await {
+            Ok(()) => {
+                tracing::info!(digest = report.status.digest, "plugin loaded");
+                Outcome::Settled
+            }
+            Err(stop) => {
+                tracing::warn!(reason = stop.reason, why = stop.message, "plugin not loaded by this replica");
+                Outcome::Backoff
+            }
+        }
     }
 }
 
