@@ -13,7 +13,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 target=wasm32-unknown-unknown
 first_party=(dialect-katib tuner-random)
-testing=(echo hostile tuner-relay)
+testing=(echo hostile probe tuner-relay)
 
 die() { echo "plugins.sh: $*" >&2; exit 1; }
 
@@ -45,6 +45,9 @@ describe_toolchain() {
     echo "$("$rustc" --version), $way"
 }
 
+# The folder of unpacked crates. Its name holds that of the registry they came from, which is another with a mirror.
+registry_sources() { find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -mindepth 1 -maxdepth 1 -type d 2>/dev/null | head -n 1; }
+
 # Builds the core modules of all plugins into the target folder $1.
 build_modules() {
     local packages=() name
@@ -53,6 +56,7 @@ build_modules() {
     local flags=(
         "--remap-path-prefix=$root=/purlin"
         "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+        "--remap-path-prefix=$(registry_sources)=/registry"
         "--remap-path-prefix=$std_source=/rust"
         "--remap-path-prefix=$1=/target"
     )

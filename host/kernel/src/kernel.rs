@@ -33,7 +33,7 @@ use crate::stage::PluginSource;
 use crate::trial::{PushConfig, TrialLoop};
 
 /// Where the kernel keeps what is its own.
-const NAMESPACE: &str = "purlin-system";
+pub const NAMESPACE: &str = "purlin-system";
 /// The Secret that holds the key of push tokens.
 const PUSH_SECRET: &str = "purlin-metrics-key";
 /// Keys that a loop's queue holds.
@@ -247,17 +247,11 @@ impl Kernel {
             cache: cache.clone(),
             events: events.clone(),
             metrics: self.metrics.clone(),
+            installed: self.installed.clone(),
             workers: self.config.workers,
         };
-        let plugin_loop = Arc::new(PluginLoop::new(
-            writers.of_leader.clone(),
-            plugin_kind,
-            self.config.plugins.clone(),
-            self.installed.clone(),
-            dialects,
-            events.clone(),
-            self.metrics.clone(),
-        ));
+        let plugin_loop =
+            Arc::new(PluginLoop::new(plugin_kind, plugins.clone(), self.config.plugins.clone(), dialects));
         let experiment_loop = Arc::new(ExperimentLoop::new(
             writers.of_namespace.clone(),
             experiment_kind,

@@ -24,6 +24,7 @@ mod plugin;
 pub mod queue;
 mod reconcile;
 mod selector;
+pub mod service;
 pub mod shard;
 pub mod stage;
 mod trial;
@@ -31,7 +32,7 @@ mod trial;
 use std::fmt;
 
 pub use api::crds;
-pub use kernel::{Config, Kernel, KernelError, Readiness};
+pub use kernel::{Config, Kernel, KernelError, NAMESPACE, Readiness};
 pub use key::{Gvk, ObjectKey};
 pub use observe::{KernelMetrics, ShardMetrics};
 pub use plugin::SandboxedSource;

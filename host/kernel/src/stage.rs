@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use purlin_registry::{Manifest, Stage};
-use purlin_sandbox::v0_1::{Context, Fault, FieldError, Search, Selector, Suggestion, SyncRequest};
+use purlin_sandbox::contract::{Context, Fault, FieldError, Search, Selector, Suggestion, SyncRequest};
+use purlin_sandbox::service::PluginId;
 use purlin_sandbox::{CallError, Subject, SyncAnswer};
 
 use crate::api::PluginSpec;
@@ -17,6 +18,11 @@ use crate::api::PluginSpec;
 pub trait LoadedPlugin: Send + Sync {
     /// The context of a call to this plugin, with its configuration.
     fn context(&self, now_ms: u64, seed: u64) -> Context;
+
+    /// See `lifecycle.check`. What has no such function can work.
+    async fn check(&self, _: Context) -> Result<(), CallError> {
+        Ok(())
+    }
 
     /// See `controller.related`.
     async fn related(&self, _: &Subject, _: Context, _parent: String) -> Result<Vec<Selector>, CallError> {
@@ -98,7 +104,12 @@ pub trait PluginSource: Send + Sync + 'static {
     async fn pull(&self, image: &str, digest: &str) -> Result<Pulled, SourceError>;
 
     /// A component made callable under the limits of its spec, with what it was granted.
-    async fn load(&self, pulled: &Pulled, spec: &PluginSpec) -> Result<Arc<dyn LoadedPlugin>, SourceError>;
+    async fn load(
+        &self,
+        id: PluginId,
+        pulled: &Pulled,
+        spec: &PluginSpec,
+    ) -> Result<Arc<dyn LoadedPlugin>, SourceError>;
 }
 
 /// Finds the plugin that serves a stage.
@@ -117,6 +128,7 @@ pub fn fault_reason(error: &CallError) -> &'static str {
         CallError::DeadlineExceeded(_) => "DeadlineExceeded",
         CallError::MemoryExceeded { .. } => "MemoryExceeded",
         CallError::OutputTooLarge { .. } => "OutputTooLarge",
+        CallError::Denied(_) => "NotGranted",
         CallError::Malformed(_) => "MalformedAnswer",
         CallError::Busy(_) => "PluginBusy",
         CallError::NoSuchStage(_) => "NoSuchStage",

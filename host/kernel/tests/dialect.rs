@@ -12,13 +12,14 @@ use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
 use purlin_kernel::api::Plugin;
-use purlin_sandbox::v0_1::{Fault, FieldError, Selector};
+use purlin_sandbox::contract::{Fault, FieldError, Selector};
 use purlin_sandbox::{CallError, Child, SyncAnswer};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
 const GROUP: &str = "test.purlin.dev";
+const GRANTS: &[&str] = &["kube(write core/ConfigMap)", "kube(read core/Secret)"];
 
 fn crd() -> Value {
     let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
@@ -98,7 +99,7 @@ async fn a_dialect_keeps_its_children() {
     plugins.add("native/bundles:1", manifest("bundles"), bundles());
     plugins.add("native/rival:1", manifest("rival"), bundles());
     let kernel = Running::start(&client, &plugins).await;
-    install(&client, "bundles", "native/bundles:1", &[]).await;
+    install(&client, "bundles", "native/bundles:1", GRANTS).await;
     let installed: Api<Plugin> = Api::all(client.clone());
     reaches(&installed, "bundles", "Ready", "True/Loaded").await;
 
@@ -163,7 +164,7 @@ async fn a_dialect_keeps_its_children() {
     assert!(maps.get_opt("b-2").await.unwrap().is_none(), "orphans are deleted");
 
     // A second owner of the kind is refused and changes nothing.
-    install(&client, "rival", "native/rival:1", &[]).await;
+    install(&client, "rival", "native/rival:1", GRANTS).await;
     reaches(&installed, "rival", "Ready", "False/KindConflict").await;
     installed.delete("rival", &Default::default()).await.unwrap();
 

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::services::ServiceArgs;
+
 /// One platform kernel for AI on Kubernetes.
 #[derive(Debug, Parser)]
 #[command(
@@ -115,6 +117,8 @@ pub(crate) struct UpArgs {
     /// Serve the Kubernetes API and nothing else: no node, no controllers, no plugins. For tests that need an API server
     #[arg(long, conflicts_with_all = ["image_map", "no_plugins"])]
     pub(crate) api_only: bool,
+    #[command(flatten)]
+    pub(crate) services: ServiceArgs,
 }
 
 #[derive(Debug, Args)]

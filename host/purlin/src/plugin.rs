@@ -10,7 +10,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client, ResourceExt as _};
 use purlin_kernel::api::Plugin;
-use purlin_registry::{Artifact, ClientConfig, Manifest, Reference, Resolved};
+use purlin_registry::{Artifact, Capability, ClientConfig, Manifest, Reference, Resolved};
 use serde_json::{Value, json};
 
 use crate::cli::{ClusterArgs, Output, PluginCommand, default_data_dir};
@@ -142,11 +142,8 @@ async fn inspect(plugin: &str, cluster: &ClusterArgs, form: Output) -> Result<()
     for (name, value) in rows {
         output::line(format!("{:<13} {value}", format!("{name}:")))?;
     }
-    let wants = manifest
-        .capabilities
-        .iter()
-        .map(|request| format!("{} ({})", request.name, request.reason))
-        .collect();
+    let wants =
+        manifest.requests().iter().map(|request| format!("{} ({})", request.name, request.reason)).collect();
     output::line(format!("{:<13} {}", "Asks for:", listed(wants)))?;
     Ok(())
 }
@@ -204,10 +201,14 @@ async fn install(
 ) -> Result<()> {
     let (reference, artifact) = fetch(reference).await?;
     let manifest = artifact.manifest();
-    let missing: Vec<String> = manifest
-        .capabilities
+    let granted = grants
         .iter()
-        .filter(|request| !grants.contains(&request.name.to_string()))
+        .map(|grant| grant.parse().map_err(|error| anyhow::anyhow!("--grant: {error}")))
+        .collect::<Result<Vec<Capability>>>()?;
+    let missing: Vec<String> = manifest
+        .requests()
+        .into_iter()
+        .filter(|request| !granted.iter().any(|granted| request.name.intersect(granted).is_some()))
         .map(|request| format!("--grant '{}' ({})", request.name, request.reason))
         .collect();
     if !missing.is_empty() {

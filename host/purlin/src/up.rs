@@ -116,6 +116,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
 
     let sandbox = Sandbox::new(
         purlin_sandbox::Config { cache_dir: Some(data.join("code-cache")), ..Default::default() },
+        args.services.services(&as_part("kernel"), purlin_kernel::NAMESPACE, Some(data.join("blobs")))?,
         purlin_sandbox::Metrics::new(&mut metrics),
     )
     .context("cannot start the sandbox")?;

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod artifact;
+pub mod capability;
 pub mod client;
 pub mod component;
 mod digest;
@@ -22,11 +23,10 @@ mod pack;
 pub mod reference;
 
 pub use artifact::{Artifact, ArtifactError};
+pub use capability::{Capability, NotACapability, Rights};
 pub use client::{Client, ClientConfig, ClientError, Resolved};
 pub use digest::{Digest, NotADigest};
 pub use loopback::Loopback;
-pub use manifest::{
-    Capability, CapabilityRequest, FieldError, KindRef, Manifest, ManifestError, OwnedKind, Stage,
-};
+pub use manifest::{CapabilityRequest, FieldError, KindRef, Manifest, ManifestError, OwnedKind, Stage};
 pub use pack::{PackError, mismatches, pack};
 pub use reference::{Reference, ReferenceError};

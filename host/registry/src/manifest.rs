@@ -4,13 +4,14 @@
 //! A manifest comes from outside (a component pulled from a registry), so nothing here trusts it: parsing is bounded,
 //! every field is validated, and all that is wrong is reported at once, by field. It must never read the network.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::str::FromStr;
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::capability::{Access, Capability, KubeGrant};
 use crate::component;
 
 /// Name of the custom section that holds the manifest as JSON.
@@ -20,7 +21,13 @@ pub const SECTION: &str = "purlin:manifest";
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// The contract versions that a manifest may name in `wit`.
-pub const WIT_VERSIONS: &[Version] = &[Version::new(0, 1, 0)];
+pub const WIT_VERSIONS: &[Version] = &[WIT_0_1, WIT_0_2];
+
+/// The first version of the contract: log and calls between plugins are all that it knows of a host.
+pub const WIT_0_1: Version = Version::new(0, 1, 0);
+
+/// The second version: with `lifecycle` and the capabilities of a host.
+pub const WIT_0_2: Version = Version::new(0, 2, 0);
 
 /// A plugin's description of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,7 +60,8 @@ pub struct Manifest {
     /// are missing, and never deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
-    /// What the plugin asks to be granted. `log` is granted to all and not listed.
+    /// What the plugin asks to be granted. `log` is granted to all and not listed; for `children` and `related` the
+    /// access that they need is asked for by themselves ([`requests`](Manifest::requests)).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<CapabilityRequest>,
     /// JSON schema of `Plugin.spec.config`.
@@ -98,77 +106,11 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Something that a plugin can do only where it was granted, by its name in `Plugin.spec.grants`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Capability {
-    /// `call(tuner)`: calls to the tuner that serves an algorithm. Interface `tuners`.
-    CallTuner,
-}
-
-impl Capability {
-    /// Every capability of this version of the contract.
-    pub const ALL: &[Capability] = &[Capability::CallTuner];
-
-    /// The name in manifests and grants.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Capability::CallTuner => "call(tuner)",
-        }
-    }
-
-    /// The interface of `purlin:plugin` that a component imports to use it.
-    pub fn interface(self) -> &'static str {
-        match self {
-            Capability::CallTuner => "tuners",
-        }
-    }
-
-    /// The capability behind an interface of `purlin:plugin`.
-    pub fn of_interface(interface: &str) -> Option<Capability> {
-        Self::ALL.iter().copied().find(|capability| capability.interface() == interface)
-    }
-}
-
-impl fmt::Display for Capability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A capability that this version does not know.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown capability {0:?}; this version knows `call(tuner)`")]
-pub struct UnknownCapability(pub String);
-
-impl FromStr for Capability {
-    type Err = UnknownCapability;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.iter().copied().find(|capability| capability.as_str() == text);
-        known.ok_or_else(|| UnknownCapability(text.to_owned()))
-    }
-}
-
-impl TryFrom<String> for Capability {
-    type Error = UnknownCapability;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Capability> for String {
-    fn from(capability: Capability) -> Self {
-        capability.as_str().to_owned()
-    }
-}
-
 /// A capability that a plugin asks for, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CapabilityRequest {
-    /// Such as `call(tuner)`.
+    /// Such as `call(tuner)`, in the form of [`capability`](crate::capability).
     pub name: Capability,
     /// Shown to the person who grants it.
     pub reason: String,
@@ -335,9 +277,32 @@ impl Manifest {
         self.stages.contains(&stage)
     }
 
-    /// Whether the plugin asks for `capability`.
-    pub fn requests(&self, capability: Capability) -> bool {
-        self.capabilities.iter().any(|request| request.name == capability)
+    /// All that the plugin asks for: its capabilities, and access to the kinds in `children` and `related` where its
+    /// capabilities do not already speak of them. Its own kinds need no grant: to install a plugin is to give it those.
+    pub fn requests(&self) -> Vec<CapabilityRequest> {
+        let mut requests = self.capabilities.clone();
+        let lists = [
+            (Access::Write, &self.children, "it makes and deletes objects of this kind"),
+            (Access::Read, &self.related, "it reads objects of this kind"),
+        ];
+        for (access, kinds, reason) in lists {
+            for kind in kinds {
+                let (group, _) = kind.group_version();
+                let own = self.owns.iter().any(|owned| owned.group() == group && owned.kind() == kind.kind);
+                let spoken_of = |request: &CapabilityRequest| matches!(&request.name, Capability::Kube(grant) if grant.covers_kind(access, group, &kind.kind, false));
+                if own || requests.iter().any(spoken_of) {
+                    continue;
+                }
+                let grant = KubeGrant {
+                    access,
+                    group: group.to_owned(),
+                    kind: Some(kind.kind.clone()),
+                    namespaces: BTreeSet::new(),
+                };
+                requests.push(CapabilityRequest { name: Capability::Kube(grant), reason: reason.to_owned() });
+            }
+        }
+        requests
     }
 
     /// All that is wrong with the manifest; empty when it can be used.
@@ -369,7 +334,11 @@ impl Manifest {
                 );
             }
         }
-        found.repeated("capabilities", self.capabilities.iter().map(|request| request.name.as_str()));
+        let names: Vec<_> = self.capabilities.iter().map(|request| request.name.to_string()).collect();
+        found.repeated("capabilities", names.iter().map(String::as_str));
+        for (index, request) in self.capabilities.iter().enumerate() {
+            self.validate_request(index, request, &mut found);
+        }
         if !self.config_schema.is_object() {
             found.add("configSchema", kind_of(&self.config_schema), "must be an object (a JSON schema)");
         }
@@ -380,6 +349,20 @@ impl Manifest {
     pub(crate) fn validated(self) -> Result<Manifest, ManifestError> {
         let errors = self.validate();
         if errors.is_empty() { Ok(self) } else { Err(ManifestError::Invalid(errors)) }
+    }
+
+    fn validate_request(&self, index: usize, request: &CapabilityRequest, found: &mut Findings) {
+        let mut add = |reason: &str| {
+            found.add(format!("capabilities[{index}].name"), request.name.to_string(), reason);
+        };
+        match &request.name {
+            Capability::Kube(_) | Capability::PodSecurity(_) if !self.serves(Stage::Dialect) => {
+                add("only a plugin of the stage `dialect` has objects");
+            }
+            Capability::Kube(_) | Capability::PodSecurity(_) | Capability::CallTuner => {}
+            _ if self.wit == WIT_0_1 => add("needs version 0.2.0 of the contract (`wit`)"),
+            _ => {}
+        }
     }
 
     fn validate_tuner(&self, found: &mut Findings) {
@@ -452,7 +435,7 @@ impl Findings {
 const DNS_LABEL: &str =
     "must be a DNS label: at most 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit";
 
-fn is_dns_label(text: &str) -> bool {
+pub(crate) fn is_dns_label(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !text.is_empty()
         && text.len() <= 63
@@ -461,11 +444,11 @@ fn is_dns_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-fn is_dns_subdomain(text: &str) -> bool {
+pub(crate) fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_dns_label)
 }
 
-fn is_kind(text: &str) -> bool {
+pub(crate) fn is_kind(text: &str) -> bool {
     text.len() <= 63
         && text.starts_with(|first: char| first.is_ascii_uppercase())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())

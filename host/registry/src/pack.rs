@@ -4,8 +4,9 @@
 use wasm_encoder::{ComponentSection, CustomSection};
 use wit_component::ComponentEncoder;
 
+use crate::capability::Capability;
 use crate::component::{self, ComponentError};
-use crate::manifest::{Capability, FieldError, Manifest, ManifestError, SECTION, Stage};
+use crate::manifest::{FieldError, Manifest, ManifestError, SECTION, Stage, WIT_0_1};
 
 /// Why no plugin could be made.
 #[derive(Debug, thiserror::Error)]
@@ -81,14 +82,16 @@ pub fn mismatches(interfaces: &component::Interfaces, manifest: &Manifest) -> Ve
             (true, true) | (false, false) => {}
         }
     }
-    for capability in Capability::ALL {
-        let import = name(capability.interface());
-        if interfaces.imports.contains(&import) && !manifest.requests(*capability) {
-            add(
-                "capabilities",
-                "",
-                format!("the component imports {import}, so `{capability}` must be listed"),
-            );
+    let lifecycle = name("lifecycle");
+    if manifest.wit > WIT_0_1 && !interfaces.exports.contains(&lifecycle) {
+        add("wit", &manifest.wit.to_string(), format!("the component does not export {lifecycle}"));
+    }
+    for import in &interfaces.imports {
+        let own = import.strip_prefix("purlin:plugin/").and_then(|own| own.split_once('@'));
+        let Some((interface, _)) = own else { continue };
+        let Some(form) = Capability::form_of_interface(interface) else { continue };
+        if !manifest.capabilities.iter().any(|request| request.name.interface() == Some(interface)) {
+            add("capabilities", "", format!("the component imports {import}, so `{form}` must be listed"));
         }
     }
     found

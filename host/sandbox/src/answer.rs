@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::contract::SyncResponse;
 use crate::error::CallError;
 use crate::plugin::SyncAnswer;
-use crate::v0_1::SyncResponse;
 
 /// Events in one answer. A dialect that has more to say is not read by anybody.
 const EVENTS: usize = 256;
@@ -147,7 +147,7 @@ fn status(text: &str) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v0_1::{Event, Severity};
+    use crate::contract::{Event, Severity};
 
     fn response(children: &[&str], status: Option<&str>) -> SyncResponse {
         SyncResponse {

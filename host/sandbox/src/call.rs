@@ -13,10 +13,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Instance;
 use wasmtime::{PoolConcurrencyLimitError, ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace};
 
+use crate::contract::bindings::purlin::plugin::log;
+use crate::contract::{Context, Exports, Fault};
 use crate::engine::{SLICE, TABLE_ELEMENTS};
 use crate::error::CallError;
 use crate::plugin::{Core, Subject};
-use crate::v0_1::{Exports, Fault};
+use crate::wasi::Wasi;
 
 /// Calls of one plugin that may wait for a place, for each that may run.
 const WAITING: usize = 16;
@@ -25,10 +27,14 @@ const WAITING: usize = 16;
 pub(crate) trait Invocation: Send + 'static {
     /// What it answers.
     type Answer: Send + 'static;
-    /// The stage that it belongs to.
-    const STAGE: Stage;
+    /// The stage that it belongs to; `None` for what plugins of every stage export.
+    fn stage(&self) -> Option<Stage>;
     /// Its name in the contract.
     fn function(&self) -> &'static str;
+    /// The context that it is asked in; what only WASI could ask for is taken from it.
+    fn context(&self) -> Option<&Context> {
+        None
+    }
     /// Calls it in an instance.
     fn invoke(
         self,
@@ -60,6 +66,7 @@ pub(crate) struct CallState {
     pub(crate) plugin: Arc<Core>,
     pub(crate) origin: Origin,
     pub(crate) deadline: Instant,
+    pub(crate) wasi: Option<Box<Wasi>>,
     meter: Meter,
 }
 
@@ -140,10 +147,11 @@ pub(crate) async fn run<I: Invocation>(
     invocation: I,
 ) -> Result<I::Answer, CallError> {
     let function = invocation.function();
+    let stage = invocation.stage().map_or("any", Stage::as_str);
     let started = Instant::now();
     let answer = admit(plugin, origin, invocation).await;
     let outcome = answer.as_ref().map_or_else(CallError::reason, |_| "Answered");
-    plugin.host.metrics.call(&plugin.name, I::STAGE.as_str(), function, outcome, started.elapsed());
+    plugin.host.metrics.call(&plugin.name, stage, function, outcome, started.elapsed());
     if let Err(
         CallError::Trap { .. }
         | CallError::DeadlineExceeded(_)
@@ -161,8 +169,8 @@ async fn admit<I: Invocation>(
     origin: Origin,
     invocation: I,
 ) -> Result<I::Answer, CallError> {
-    if !plugin.manifest.serves(I::STAGE) {
-        return Err(CallError::NoSuchStage(I::STAGE));
+    if let Some(stage) = invocation.stage().filter(|stage| !plugin.manifest.serves(*stage)) {
+        return Err(CallError::NoSuchStage(stage));
     }
     let limit = plugin.limits.deadline;
     let latest = |from: Instant| {
@@ -190,12 +198,23 @@ async fn in_instance<I: Invocation>(
     invocation: I,
 ) -> Result<I::Answer, CallError> {
     let function = invocation.function();
-    let mut store = store(plugin, origin, deadline);
-    let answer = match plugin.pre.instantiate_async(&mut store).await {
-        Ok(instance) => invocation.invoke(&mut store, &instance, &plugin.exports).await,
-        Err(error) => Err(error),
+    let mut store = store(plugin, origin, deadline, invocation.context());
+    let call = async {
+        let instance = plugin.pre.instantiate_async(&mut store).await?;
+        invocation.invoke(&mut store, &instance, &plugin.exports).await
     };
-    let meter = &store.data().meter;
+    // The clock that ends a running plugin does not see one that waits for the host.
+    let answer = match tokio::time::timeout_at(deadline.into(), call).await {
+        Ok(answer) => answer,
+        Err(_) => Err(wasmtime::Error::new(DeadlinePassed)),
+    };
+    let state = store.data();
+    if let Some(wasi) = &state.wasi {
+        for line in wasi.printed() {
+            state.log(log::Level::Info, &line);
+        }
+    }
+    let meter = &state.meter;
     plugin.memory.inner().fetch_max(meter.used as u64, Ordering::Relaxed);
     match answer {
         Ok(answer) => answer.map_err(CallError::Fault),
@@ -209,7 +228,7 @@ pub(crate) async fn probe(plugin: &Arc<Core>) -> Result<(), CallError> {
     let probe = async move {
         let _running = core.host.ticker.running();
         let origin = Origin::outermost(&Subject::none());
-        let mut store = store(&core, origin, Instant::now() + core.limits.deadline);
+        let mut store = store(&core, origin, Instant::now() + core.limits.deadline, None);
         let loaded = match core.pre.instantiate_async(&mut store).await {
             Ok(instance) => core.exports.check(&mut store, &instance),
             Err(error) => Err(error),
@@ -222,9 +241,15 @@ pub(crate) async fn probe(plugin: &Arc<Core>) -> Result<(), CallError> {
     probed
 }
 
-fn store(plugin: &Arc<Core>, origin: Origin, deadline: Instant) -> Store<CallState> {
+fn store(
+    plugin: &Arc<Core>,
+    origin: Origin,
+    deadline: Instant,
+    context: Option<&Context>,
+) -> Store<CallState> {
     let meter = Meter { limit: plugin.limits.memory, used: 0, refused: false };
-    let state = CallState { plugin: Arc::clone(plugin), origin, deadline, meter };
+    let wasi = plugin.wasi.then(|| Box::new(Wasi::new(context)));
+    let state = CallState { plugin: Arc::clone(plugin), origin, deadline, wasi, meter };
     let mut store = Store::new(plugin.pre.engine(), state);
     store.limiter(|state| &mut state.meter);
     store.set_hostcall_fuel(plugin.limits.output);

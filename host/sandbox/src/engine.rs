@@ -27,8 +27,9 @@ const WASM_STACK: usize = 512 << 10;
 /// Elements of a table. Tables of functions have some thousands in a large program.
 pub(crate) const TABLE_ELEMENTS: usize = 100_000;
 
-/// Core instances in a component: the program, and the small ones that wit-component puts around it.
-const CORE_INSTANCES: u32 = 16;
+/// Core instances in a component: the program, and the small ones that wit-component puts around it. A language that
+/// links its runtime from libraries has one for each.
+const CORE_INSTANCES: u32 = 64;
 
 /// Ticks without a call after which the ticker sleeps until the next one, so that an idle host does not wake up.
 const IDLE_TICKS: u32 = 64;
@@ -58,7 +59,7 @@ fn settings(instances: u32, max_memory: usize) -> wasmtime::Config {
         .total_stacks(instances)
         .max_core_instances_per_component(CORE_INSTANCES)
         .max_memories_per_component(4)
-        .max_tables_per_component(16)
+        .max_tables_per_component(32)
         .max_memory_size(max_memory)
         .table_elements(TABLE_ELEMENTS)
         // Slots that were used stay warm, but no more than a machine's cores can use at once; that bounds idle memory.

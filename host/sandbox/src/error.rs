@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use purlin_registry::{Capability, ManifestError};
+use purlin_registry::ManifestError;
 
-use crate::v0_1::Fault;
+use crate::contract::Fault;
 
 /// Why the sandbox itself could not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,14 +55,14 @@ pub enum LoadError {
         "the capability `{capability}` is needed and was not granted; add it to spec.grants (asked for because: {reason})"
     )]
     NotGranted {
-        /// The capability.
-        capability: Capability,
+        /// How the capability is written.
+        capability: String,
         /// The manifest's reason.
         reason: String,
     },
     /// It imports something that no capability gives.
     #[error(
-        "the component imports {import}, which no capability gives; plugins have no files, network, clock or randomness"
+        "the component imports {import}, which no capability gives; it must be built for `purlin:plugin`, or for WASI 0.2 without `wasi:http` and other packages"
     )]
     UnknownImport {
         /// The import's name.
@@ -120,6 +120,9 @@ pub enum CallError {
         /// The limit.
         limit: usize,
     },
+    /// An answer that asks for more than was granted.
+    #[error("the plugin wants what it was not granted: {0}")]
+    Denied(String),
     /// An answer that breaks the contract.
     #[error("the plugin's answer is malformed: {0}")]
     Malformed(String),
@@ -145,6 +148,7 @@ impl CallError {
             CallError::DeadlineExceeded(_) => "DeadlineExceeded",
             CallError::MemoryExceeded { .. } => "MemoryExceeded",
             CallError::OutputTooLarge { .. } => "OutputTooLarge",
+            CallError::Denied(_) => "Denied",
             CallError::Malformed(_) => "Malformed",
             CallError::Busy(_) => "Busy",
             CallError::NoSuchStage(_) => "NoSuchStage",

@@ -9,8 +9,8 @@
 mod answer;
 mod cache;
 mod call;
-mod capability;
 mod config;
+pub mod contract;
 mod crew;
 mod engine;
 mod error;
@@ -18,13 +18,16 @@ mod load;
 mod metrics;
 mod native;
 mod plugin;
-pub mod v0_1;
+mod resolver;
+pub mod service;
+mod wasi;
 
 pub use answer::Child;
-pub use capability::StageResolver;
 pub use config::{Config, Limits};
 pub use error::{CallError, LoadError, SandboxError};
 pub use load::{LoadRequest, Sandbox};
 pub use metrics::Metrics;
 pub use plugin::{Plugin, Subject, SyncAnswer};
 pub use purlin_registry::{Capability, Manifest, Stage};
+pub use resolver::StageResolver;
+pub use service::Services;

@@ -7,32 +7,35 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use purlin_registry::component::{self, Interfaces};
-use purlin_registry::{Capability, Manifest, ManifestError, mismatches};
+use purlin_registry::{Capability, Manifest, ManifestError, Rights, mismatches};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::cache::{CodeCache, Found};
 use crate::call::{self, Gate};
-use crate::capability::{LogAllowance, Resolver, StageResolver};
 use crate::config::{Config, Limits};
 use crate::crew::Crew;
 use crate::engine::{self, Ticker};
 use crate::error::{LoadError, SandboxError};
 use crate::metrics::Metrics;
 use crate::plugin::{Core, Plugin};
-use crate::v0_1;
+use crate::resolver::{LogAllowance, Resolver, StageResolver};
+use crate::service::{PluginId, Services};
+use crate::{contract, wasi};
 
 /// What to load, and with what rights.
 #[derive(Clone, Debug)]
 pub struct LoadRequest {
+    /// Under which name the plugin is installed, for logs and metrics, and which installation it is, for what it stores.
+    pub id: PluginId,
     /// The packed component.
     pub component: Bytes,
     /// Its digest, `sha256:...`; checked against the bytes.
     pub digest: String,
     /// Its manifest; `None` reads it from the component.
     pub manifest: Option<Manifest>,
-    /// What was granted. `log` is granted to all and not listed.
+    /// What was granted; the plugin has what of this it asks for. `log` is granted to all and not listed.
     pub grants: Vec<Capability>,
     /// What each call may use.
     pub limits: Limits,
@@ -53,6 +56,9 @@ pub(crate) struct Host {
     pub(crate) crew: Crew,
     pub(crate) metrics: Metrics,
     pub(crate) resolver: Resolver,
+    pub(crate) services: Services,
+    /// Where I/O for plugins runs; the one that the sandbox was made on.
+    pub(crate) runtime: Option<tokio::runtime::Handle>,
     /// Places for calls by the kernel.
     pub(crate) outer: Gate,
     /// Places for calls between plugins.
@@ -63,13 +69,15 @@ pub(crate) struct Host {
 
 impl Sandbox {
     /// Starts the engine, its ticker and the crew.
-    pub fn new(config: Config, metrics: Metrics) -> Result<Sandbox, SandboxError> {
+    pub fn new(config: Config, services: Services, metrics: Metrics) -> Result<Sandbox, SandboxError> {
         let engine = engine::start(&config)?;
         let host = Host {
             ticker: Ticker::start(&engine)?,
             crew: Crew::start(config.crew)?,
             metrics,
             resolver: Resolver::default(),
+            services,
+            runtime: tokio::runtime::Handle::try_current().ok(),
             outer: Gate::new(config.max_instances as usize),
             nested: Gate::new(config.max_instances as usize),
             cache: CodeCache::open(config.cache_dir.as_deref(), &engine),
@@ -120,16 +128,22 @@ fn prepare(host: &Arc<Host>, request: LoadRequest) -> Result<Core, LoadError> {
         None => Manifest::from_component(&request.component)?,
     };
     let interfaces = component::interfaces(&request.component).map_err(ManifestError::from)?;
-    check_interfaces(&interfaces, &manifest, &request.grants)?;
+    let asked = manifest.requests();
+    let rights = Rights::of(asked.iter().map(|asked| &asked.name), &request.grants);
+    check_interfaces(&interfaces, &manifest, &rights)?;
+    let wasi = interfaces.imports.iter().any(|import| wasi::serves(import));
     let component = compile(host, &request.component, &request.digest)?;
 
-    let contract = |error: wasmtime::Error| LoadError::Contract(format!("{error:#}"));
+    let broken = |error: wasmtime::Error| LoadError::Contract(format!("{error:#}"));
     let mut linker = Linker::new(&host.engine);
-    v0_1::link(&mut linker, &request.grants).map_err(contract)?;
-    let pre = linker.instantiate_pre(&component).map_err(contract)?;
-    let exports = v0_1::Exports::find(&pre, &manifest).map_err(contract)?;
+    contract::link(&mut linker, &manifest.wit, &rights).map_err(broken)?;
+    if wasi {
+        wasi::link(&mut linker).map_err(broken)?;
+    }
+    let pre = linker.instantiate_pre(&component).map_err(broken)?;
+    let exports = contract::Exports::find(&pre, &manifest).map_err(broken)?;
 
-    let name = Arc::new(manifest.name.clone());
+    let name = Arc::new(request.id.name.clone());
     Ok(Core {
         pre,
         exports,
@@ -138,7 +152,10 @@ fn prepare(host: &Arc<Host>, request: LoadRequest) -> Result<Core, LoadError> {
         in_flight: host.metrics.in_flight(&name),
         memory: host.metrics.memory(&name),
         name,
+        id: request.id,
         digest: request.digest,
+        rights,
+        wasi,
         manifest,
         limits: request.limits,
         config: if request.config.is_null() { "{}".to_owned() } else { request.config.to_string() },
@@ -147,25 +164,27 @@ fn prepare(host: &Arc<Host>, request: LoadRequest) -> Result<Core, LoadError> {
 }
 
 /// Whether all that the component imports is there for it, and what it exports is what its manifest says.
-fn check_interfaces(
-    interfaces: &Interfaces,
-    manifest: &Manifest,
-    grants: &[Capability],
-) -> Result<(), LoadError> {
+fn check_interfaces(interfaces: &Interfaces, manifest: &Manifest, rights: &Rights) -> Result<(), LoadError> {
     for import in &interfaces.imports {
+        if wasi::serves(import) {
+            continue;
+        }
         let Some(interface) = own_interface(import, manifest)? else {
             return Err(LoadError::UnknownImport { import: import.clone() });
         };
-        if interface == v0_1::LOG || v0_1::TYPES.contains(&interface) {
+        if interface == contract::LOG || contract::TYPES.contains(&interface) {
             continue;
         }
-        let Some(capability) = Capability::of_interface(interface) else {
+        let Some(form) = Capability::form_of_interface(interface) else {
             return Err(LoadError::UnknownImport { import: import.clone() });
         };
-        if !grants.contains(&capability) {
-            let asked = manifest.capabilities.iter().find(|request| request.name == capability);
-            let reason =
-                asked.map_or_else(|| "the manifest does not say".to_owned(), |asked| asked.reason.clone());
+        if !rights.allow_interface(interface) {
+            let asked =
+                manifest.capabilities.iter().find(|request| request.name.interface() == Some(interface));
+            let (capability, reason) = match asked {
+                Some(asked) => (asked.name.to_string(), asked.reason.clone()),
+                None => (form.to_owned(), "the manifest does not say".to_owned()),
+            };
             return Err(LoadError::NotGranted { capability, reason });
         }
     }
@@ -184,7 +203,7 @@ fn own_interface<'a>(name: &'a str, manifest: &Manifest) -> Result<Option<&'a st
     let Some(own) = name.strip_prefix("purlin:plugin/") else { return Ok(None) };
     let (interface, version) = own.split_once('@').unwrap_or((own, ""));
     let wit = manifest.wit.to_string();
-    if version != wit || wit != v0_1::VERSION {
+    if version != wit {
         return Err(LoadError::WrongVersion { interface: name.to_owned(), wit });
     }
     Ok(Some(interface))

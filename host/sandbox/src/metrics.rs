@@ -21,6 +21,7 @@ pub struct Metrics {
     log_dropped: Family<PluginLabels, Counter>,
     compile: Histogram,
     cache: Family<CacheLabels, Counter>,
+    served: Family<ServedLabels, Histogram, Buckets>,
 }
 
 /// Names are shared, because labels are built for each call.
@@ -50,6 +51,13 @@ struct CacheLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServedLabels {
+    plugin: Name,
+    capability: &'static str,
+    outcome: &'static str,
+}
+
 /// From 10 µs, a trivial call, to 20 s, more than any deadline in use.
 #[derive(Clone)]
 struct Buckets;
@@ -74,6 +82,7 @@ impl Metrics {
             log_dropped: Family::default(),
             compile: Histogram::new([0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0]),
             cache: Family::default(),
+            served: Family::new_with_constructor(Buckets),
         };
         registry.register(
             "purlin_sandbox_call_duration_seconds",
@@ -105,6 +114,11 @@ impl Metrics {
             "purlin_sandbox_code_cache_lookups",
             "Look-ups of compiled code, by result (hit, miss, corrupt)",
             metrics.cache.clone(),
+        );
+        registry.register(
+            "purlin_sandbox_capability_duration_seconds",
+            "Time of what the host did for a plugin, by capability and outcome",
+            metrics.served.clone(),
         );
         metrics
     }
@@ -142,6 +156,17 @@ impl Metrics {
 
     pub(crate) fn compiled(&self, took: Duration) {
         self.compile.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn served(
+        &self,
+        plugin: &Name,
+        capability: &'static str,
+        outcome: &'static str,
+        took: Duration,
+    ) {
+        let labels = ServedLabels { plugin: Arc::clone(plugin), capability, outcome };
+        self.served.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
     pub(crate) fn cache(&self, result: &'static str) {

@@ -6,39 +6,51 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
-use purlin_registry::Manifest;
+use purlin_registry::{Manifest, Rights};
 use serde_json::Value;
 use wasmtime::component::InstancePre;
 
 use crate::answer::{self, Child};
 use crate::call::{self, CallState, Gate, Invocation, Origin};
-use crate::capability::LogAllowance;
 use crate::config::Limits;
+use crate::contract::invoke::{Algorithms, Check, Related, Stop, Suggest, Sync, Validate};
+use crate::contract::{self, Context, Event, FieldError, Search, Selector, Suggestion, SyncRequest};
 use crate::error::CallError;
 use crate::load::Host;
 use crate::metrics::Name;
-use crate::v0_1::invoke::{Algorithms, Related, Stop, Suggest, Sync, Validate};
-use crate::v0_1::{self, Context, Event, FieldError, Search, Selector, Suggestion, SyncRequest};
+use crate::resolver::LogAllowance;
+use crate::service::PluginId;
 
 /// Whom a call is about, for the plugin's log lines and for traces: `batch/v1 Job default/train`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject(Arc<str>);
+pub struct Subject {
+    text: Arc<str>,
+    namespace: Arc<str>,
+}
 
 impl Subject {
     /// Names an object of a cluster; `namespace` is empty where the kind has none.
     pub fn object(api_version: &str, kind: &str, namespace: &str, name: &str) -> Subject {
         let slash = if namespace.is_empty() { "" } else { "/" };
-        Subject(format!("{api_version} {kind} {namespace}{slash}{name}").into())
+        Subject {
+            text: format!("{api_version} {kind} {namespace}{slash}{name}").into(),
+            namespace: namespace.into(),
+        }
     }
 
     /// Calls that are about no object, such as `algorithms`.
     pub fn none() -> Subject {
-        Subject("".into())
+        Subject { text: "".into(), namespace: "".into() }
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The object's namespace; empty where there is none.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 }
 
@@ -65,12 +77,16 @@ pub struct Plugin {
 /// What running calls share with the plugin.
 pub(crate) struct Core {
     pub(crate) name: Name,
+    pub(crate) id: PluginId,
     pub(crate) digest: String,
     pub(crate) manifest: Manifest,
     pub(crate) limits: Limits,
     pub(crate) config: String,
+    pub(crate) rights: Rights,
+    /// Whether it imports WASI.
+    pub(crate) wasi: bool,
     pub(crate) pre: InstancePre<CallState>,
-    pub(crate) exports: v0_1::Exports,
+    pub(crate) exports: contract::Exports,
     pub(crate) gate: Gate,
     pub(crate) log: LogAllowance,
     pub(crate) in_flight: Gauge,
@@ -115,6 +131,19 @@ impl Plugin {
     /// The context for a request to this plugin, with its configuration.
     pub fn context(&self, now_ms: u64, seed: u64) -> Context {
         Context { now_ms, seed, config: self.core.config.clone() }
+    }
+
+    /// What the plugin may do.
+    pub fn rights(&self) -> &Rights {
+        &self.core.rights
+    }
+
+    /// Whether the plugin can work, as it says itself. A plugin of a version without `lifecycle` can.
+    pub async fn check(&self, context: Context) -> Result<(), CallError> {
+        if !self.core.exports.has_lifecycle() {
+            return Ok(());
+        }
+        self.run(&Subject::none(), Check { context }).await
     }
 
     /// Dialects: which objects `sync` must see beside the parent (one object as JSON) and its children.

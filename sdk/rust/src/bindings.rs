@@ -1,35 +1,70 @@
-//! What wit-bindgen makes of `wit/v0.1`: the one place with generated code and with `unsafe` in it.
+//! What wit-bindgen makes of `wit/v0.2`: the one place with generated code and with `unsafe` in it.
 //!
-//! `tuner` and `dialect` are the two worlds; the second takes its shared interfaces from the first, so that a `Context`
-//! or a `Fault` is the same type in both. Plugins use the names that the other modules re-export and the macros
+//! `base` is what every plugin has: the capabilities and `lifecycle`. `tuner` and `dialect` add a stage each, and take the
+//! shared interfaces from `base`, so that a `Context` or a `Fault` is one type. They are worlds of their own, because what
+//! exports an interface can be generated once only. Plugins use the names that the other modules re-export and the macros
 //! [`export_tuner!`](crate::export_tuner) and [`export_dialect!`](crate::export_dialect), never this module.
 #![allow(missing_docs, unreachable_pub, reason = "generated; the contract in wit/ carries the documentation")]
 
-/// The world `tuner-plugin`, and the interfaces that both worlds share.
-pub mod tuner {
+/// What every plugin imports and exports.
+pub mod base {
     wit_bindgen::generate!({
-        path: "../../wit/v0.1",
-        world: "tuner-plugin",
+        path: "../../wit/v0.2",
+        inline: "
+            package purlin:sdk;
+
+            world base {
+                include purlin:plugin/capabilities@0.2.0;
+                export purlin:plugin/lifecycle@0.2.0;
+            }
+        ",
+        world: "purlin:sdk/base",
         pub_export_macro: true,
-        export_macro_name: "__export_tuner_world",
+        export_macro_name: "__export_base_world",
         additional_derives: [PartialEq],
         generate_all,
     });
 }
 
-/// The world `dialect-plugin`.
+/// The stage of a tuner.
+pub mod tuner {
+    wit_bindgen::generate!({
+        path: "../../wit/v0.2",
+        inline: "
+            package purlin:sdk;
+
+            world tuner {
+                export purlin:plugin/tuner@0.2.0;
+            }
+        ",
+        world: "purlin:sdk/tuner",
+        pub_export_macro: true,
+        export_macro_name: "__export_tuner_world",
+        additional_derives: [PartialEq],
+        with: {
+            "purlin:plugin/types@0.2.0": crate::bindings::base::purlin::plugin::types,
+            "purlin:plugin/tuning@0.2.0": crate::bindings::base::purlin::plugin::tuning,
+        },
+    });
+}
+
+/// The stage of a dialect.
 pub mod dialect {
     wit_bindgen::generate!({
-        path: "../../wit/v0.1",
-        world: "dialect-plugin",
+        path: "../../wit/v0.2",
+        inline: "
+            package purlin:sdk;
+
+            world dialect {
+                export purlin:plugin/controller@0.2.0;
+            }
+        ",
+        world: "purlin:sdk/dialect",
         pub_export_macro: true,
         export_macro_name: "__export_dialect_world",
         additional_derives: [PartialEq],
         with: {
-            "purlin:plugin/types@0.1.0": crate::bindings::tuner::purlin::plugin::types,
-            "purlin:plugin/tuning@0.1.0": crate::bindings::tuner::purlin::plugin::tuning,
-            "purlin:plugin/tuners@0.1.0": crate::bindings::tuner::purlin::plugin::tuners,
-            "purlin:plugin/log@0.1.0": crate::bindings::tuner::purlin::plugin::log,
+            "purlin:plugin/types@0.2.0": crate::bindings::base::purlin::plugin::types,
         },
     });
 }

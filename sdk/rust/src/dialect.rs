@@ -10,6 +10,15 @@ pub use controller::{Event, Selector, Severity};
 
 /// A plugin that owns kinds and translates their objects. See `interface controller` in the contract.
 pub trait Dialect {
+    /// Whether the plugin can work with its configuration. It can, unless said otherwise.
+    ///
+    /// # Errors
+    /// A fault that says what has to change.
+    fn check(context: &Context) -> Result<(), Fault> {
+        let _ = context;
+        Ok(())
+    }
+
     /// What `sync` must see beside the parent and its children.
     ///
     /// # Errors
@@ -107,6 +116,7 @@ macro_rules! export_dialect {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             type Exported = $crate::text::Export<$dialect>;
+            $crate::bindings::base::__export_base_world!(Exported with_types_in $crate::bindings::base);
             $crate::bindings::dialect::__export_dialect_world!(Exported with_types_in $crate::bindings::dialect);
         };
     };

@@ -1,6 +1,6 @@
 //! A Purlin plugin as a trait and a macro.
 //!
-//! A plugin is a WebAssembly component that exports one stage. Read the contract first (`wit/v0.1` in Purlin's
+//! A plugin is a WebAssembly component that exports one stage. Read the contract first (`wit/v0.2` in Purlin's
 //! repository: it says what each call means and when it is made); this crate is that contract in Rust.
 //!
 //! # A tuner, whole
@@ -33,7 +33,8 @@
 //!
 //! # Rules that a plugin lives by
 //!
-//! - **Pure.** There is no clock, no randomness, no file and no network. Time is `context.now_ms` ([`time`] writes it as
+//! - **Pure.** There is no clock, no randomness, no file and no network but what was asked for in the manifest and granted
+//!   ([`http`], [`secrets`], [`kv`], [`blobs`], [`events`], [`tuners`]). Time is `context.now_ms` ([`time`] writes it as
 //!   Kubernetes does), randomness is [`Random`] from `context.seed`. The same request gives the same answer, byte for
 //!   byte: keep maps ordered (`serde_json::Value` is), and take no time into a status unless something else changed.
 //! - **Stateless.** Each call gets a fresh instance. What must be remembered is in the objects.
@@ -47,14 +48,19 @@
 //! recorded answers. `log` writes to standard error there, and calls to other plugins answer with a fault.
 
 pub mod bindings;
+pub mod blobs;
 pub mod conditions;
 pub mod dialect;
+pub mod events;
 pub mod fault;
 #[cfg(any(target_arch = "wasm32", test))]
 mod heap;
+pub mod http;
+pub mod kv;
 pub mod log;
 pub mod object;
 pub mod random;
+pub mod secrets;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod text;
@@ -62,11 +68,11 @@ pub mod time;
 pub mod tuner;
 pub mod tuners;
 
-pub use bindings::tuner::purlin::plugin::tuning::{
+pub use bindings::base::purlin::plugin::tuning::{
     Assignment, Direction, Domain, FloatRange, IntRange, Measurement, Objective, Outcome, Parameter, Scale,
     Search, Suggestion, Trial,
 };
-pub use bindings::tuner::purlin::plugin::types::{Context, Fault, FieldError, Retry, Setting};
+pub use bindings::base::purlin::plugin::types::{Context, Fault, FieldError, HostError, Retry, Setting};
 pub use conditions::Conditions;
 pub use dialect::{Dialect, Event, Selector, Severity, SyncRequest, SyncResponse};
 pub use object::Object;

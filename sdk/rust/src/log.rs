@@ -1,6 +1,6 @@
 //! Lines in the kernel's log. The host adds the plugin's and the object's identity, and limits rate and length.
 
-use crate::bindings::tuner::purlin::plugin::log as host;
+use crate::bindings::base::purlin::plugin::log as host;
 
 /// A line for whoever debugs the plugin itself.
 pub fn trace(message: &str) {

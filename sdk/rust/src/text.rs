@@ -61,6 +61,15 @@ pub use controller::{SyncRequest as Request, SyncResponse as Response};
 
 /// A plugin that owns kinds and translates their objects, each as JSON text. Every [`Dialect`] is one.
 pub trait TextDialect {
+    /// Whether the plugin can work with its configuration. It can, unless said otherwise.
+    ///
+    /// # Errors
+    /// A fault that says what has to change.
+    fn check(context: &Context) -> Result<(), Fault> {
+        let _ = context;
+        Ok(())
+    }
+
     /// What `sync` must see beside the parent and its children.
     ///
     /// # Errors
@@ -190,6 +199,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub struct Export<T>(std::marker::PhantomData<T>);
+
+#[cfg(target_arch = "wasm32")]
+impl<T: TextDialect> crate::bindings::base::exports::purlin::plugin::lifecycle::Guest for Export<T> {
+    fn check(context: Context) -> Result<(), Fault> {
+        crate::log::panics();
+        T::check(&context)
+    }
+}
 
 #[cfg(target_arch = "wasm32")]
 impl<T: TextDialect> controller::Guest for Export<T> {

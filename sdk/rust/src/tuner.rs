@@ -1,11 +1,20 @@
 //! The tuner stage: a trait for the decision, and the glue that exports it.
 
-use crate::{Fault, FieldError, Search, Setting, Suggestion, fault};
+use crate::{Context, Fault, FieldError, Search, Setting, Suggestion, fault};
 
 /// A plugin that says where a search should look next. See `interface tuner` in the contract.
 pub trait Tuner {
     /// The algorithms that it answers to, in lower case; the manifest's `algorithms` lists the same.
     const ALGORITHMS: &'static [&'static str];
+
+    /// Whether the plugin can work with its configuration. It can, unless said otherwise.
+    ///
+    /// # Errors
+    /// A fault that says what has to change.
+    fn check(context: &Context) -> Result<(), Fault> {
+        let _ = context;
+        Ok(())
+    }
 
     /// All that keeps this search from being run; empty when it can be.
     fn validate(search: &Search) -> Vec<FieldError>;
@@ -63,6 +72,7 @@ macro_rules! export_tuner {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             type Exported = $crate::tuner::Export<$tuner>;
+    $crate::bindings::base::__export_base_world!(Exported with_types_in $crate::bindings::base);
     $crate::bindings::tuner::__export_tuner_world!(Exported with_types_in $crate::bindings::tuner);
         };
     };
@@ -72,6 +82,14 @@ macro_rules! export_tuner {
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub struct Export<T>(std::marker::PhantomData<T>);
+
+#[cfg(target_arch = "wasm32")]
+impl<T: Tuner> crate::bindings::base::exports::purlin::plugin::lifecycle::Guest for Export<T> {
+    fn check(context: Context) -> Result<(), Fault> {
+        crate::log::panics();
+        T::check(&context)
+    }
+}
 
 #[cfg(target_arch = "wasm32")]
 impl<T: Tuner> crate::bindings::tuner::exports::purlin::plugin::tuner::Guest for Export<T> {

@@ -20,7 +20,7 @@ pub fn suggest(search: &Search, count: u32) -> Result<Vec<Suggestion>, Fault> {
 }
 
 #[cfg(target_arch = "wasm32")]
-use crate::bindings::tuner::purlin::plugin::tuners as host;
+use crate::bindings::base::purlin::plugin::tuners as host;
 
 /// Outside a sandbox no other plugin can be reached.
 #[cfg(not(target_arch = "wasm32"))]

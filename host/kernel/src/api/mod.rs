@@ -18,7 +18,7 @@ pub use experiment::{
     MetricFormat, MetricSource, MetricStrategy, MetricValue, MetricsCollector, Objective, OptimalTrial,
     Parameter, ParameterType, ResumePolicy, Scale, Setting, TrialCounts, TrialParameter, TrialTemplate,
 };
-pub use plugin::{Limits, OwnedKind, Plugin, PluginSpec, PluginStatus};
+pub use plugin::{Limits, OwnedKind, Plugin, PluginSpec, PluginStatus, RolledBack, Serving};
 pub use trial::{Measurement, ObservedMetric, Trial, TrialSpec, TrialStatus};
 
 /// The group of every generic resource.

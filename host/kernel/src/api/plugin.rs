@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
     status = "PluginStatus",
     category = "purlin",
     doc = "A WebAssembly component that holds what the kernel does not know: a dialect or a stage.",
-    printcolumn = r#"{"name":"Version","type":"string","jsonPath":".status.version"}"#,
+    printcolumn = r#"{"name":"Version","type":"string","jsonPath":".status.serving.version"}"#,
     printcolumn = r#"{"name":"Stage","type":"string","jsonPath":".status.stages[0]"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
@@ -103,10 +103,40 @@ pub struct PluginStatus {
     /// Capabilities that it asks for and has not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
+    /// The version that is called. It is not the one of `digest` where that one could not be loaded, or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
+    /// The version that was taken back because its calls failed. It is not tried again until the spec changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<RolledBack>,
     /// Resolved, Verified, Granted and Ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A version that is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Serving {
+    /// The reference that it was pulled by.
+    pub image: String,
+    /// Its digest.
+    pub digest: String,
+    /// The plugin's version.
+    pub version: String,
+}
+
+/// A version that was taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolledBack {
+    /// The generation of the spec that asked for it.
+    pub generation: i64,
+    /// Its digest.
+    pub digest: String,
+    /// Why it was taken back.
+    pub reason: String,
 }
 
 /// A kind that a plugin reconciles.

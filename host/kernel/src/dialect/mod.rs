@@ -4,7 +4,9 @@
 //! one pass over one parent. This module starts and stops a dialect: its watches, its queue and its workers.
 
 mod condition;
+mod permit;
 mod plan;
+mod pod_security;
 mod related;
 mod sync;
 
@@ -19,12 +21,13 @@ use crate::cache::{Cache, CacheError, ChangeEvent, Subscriber, Subscription};
 use crate::event::EventRecorder;
 use crate::key::{Gvk, ObjectKey};
 use crate::observe::KernelMetrics;
-use crate::plugin::Installed;
+use crate::plugin::{Installed, InstalledPlugins};
 use crate::queue::{Backoff, WorkQueue};
 use crate::reconcile;
 use crate::shard::Holdings;
 use crate::shard::fence::Writers;
 
+use permit::Permit;
 use plan::Emittable;
 use related::ParentKey;
 use sync::{DialectLoop, Watched};
@@ -45,6 +48,8 @@ pub(crate) struct DialectEngine {
     pub events: EventRecorder,
     /// To count with.
     pub metrics: KernelMetrics,
+    /// Who owns which kind.
+    pub installed: Arc<InstalledPlugins>,
     /// Parents that a dialect is asked about at the same time.
     pub workers: usize,
 }
@@ -113,6 +118,7 @@ impl DialectEngine {
             self.writers.clone(),
             installed.plugin.clone(),
             watched,
+            Permit::new(name, installed.rights.clone(), self.installed.clone()),
             index,
             self.events.clone(),
         ));

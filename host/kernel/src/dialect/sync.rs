@@ -15,11 +15,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, Error as KubeError};
-use purlin_sandbox::v0_1::{Fault, Severity, SyncRequest};
+use purlin_sandbox::contract::{Fault, Severity, SyncRequest};
 use purlin_sandbox::{CallError, Child, Subject, SyncAnswer};
 use serde_json::{Value, json};
 
 use super::condition::{with_fault, without_fault};
+use super::permit::Permit;
 use super::plan::{
     Applied, ChildKey, Desired, Emittable, Outline, Parent, desired, plan, settled_hash, status_patch,
 };
@@ -72,6 +73,7 @@ pub(super) struct DialectLoop {
     writers: Writers,
     plugin: Arc<dyn LoadedPlugin>,
     watched: Watched,
+    permit: Permit,
     related: Arc<RwLock<RelatedIndex>>,
     memory: Mutex<HashMap<ParentKey, Memory>>,
     events: EventRecorder,
@@ -94,6 +96,7 @@ impl DialectLoop {
         writers: Writers,
         plugin: Arc<dyn LoadedPlugin>,
         watched: Watched,
+        permit: Permit,
         related: Arc<RwLock<RelatedIndex>>,
         events: EventRecorder,
     ) -> Self {
@@ -104,6 +107,7 @@ impl DialectLoop {
             writers,
             plugin,
             watched,
+            permit,
             related,
             memory: Mutex::default(),
             events,
@@ -163,6 +167,8 @@ impl DialectLoop {
                 }
                 (true, asked, own) => own.or(asked).map(str::to_owned),
             };
+            let own = self.watched.emittable.get(&gvk).is_some_and(|kind| kind.owned);
+            self.permit.read(&gvk, own, namespace.as_deref().unwrap_or_default())?;
             selections.push((gvk, Selection { namespace, names: selector.names, labels }));
         }
         // First remembered, then looked up: what changes in between is noticed.
@@ -185,6 +191,17 @@ impl DialectLoop {
         } else {
             self.plugin.sync(&subject, request).await
         }
+    }
+
+    /// The children of an answer, if the dialect may have all of them.
+    fn desired(&self, parent: &Parent<'_>, children: Vec<Value>) -> Result<Vec<Desired>, CallError> {
+        let desired = desired(parent, children, &self.watched.emittable)?;
+        for child in &desired {
+            let (gvk, key) = &child.key;
+            let own = self.watched.emittable.get(gvk).is_some_and(|kind| kind.owned);
+            self.permit.write(gvk, own, &key.namespace, &child.object)?;
+        }
+        Ok(desired)
     }
 
     /// Whether these children were the last answer's too and are all as they should be. Nearly every pass is about
@@ -364,6 +381,7 @@ impl DialectLoop {
             | CallError::DeadlineExceeded(_)
             | CallError::MemoryExceeded { .. }
             | CallError::OutputTooLarge { .. }
+            | CallError::Denied(_)
             | CallError::Malformed(_)
             | CallError::Busy(_)
             | CallError::NoSuchStage(_)
@@ -443,7 +461,7 @@ impl Reconciler for DialectLoop {
             None => {
                 let owner = Parent { gvk: &key.gvk, key: &key.object, uid: parent.uid() };
                 let values = values(answer.children).await;
-                match values.and_then(|values| desired(&owner, values, &self.watched.emittable)) {
+                match values.and_then(|values| self.desired(&owner, values)) {
                     Ok(children) => children,
                     Err(error) => return self.fault(key, kind, &parent, &error).await,
                 }

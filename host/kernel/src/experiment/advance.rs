@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 use purlin_sandbox::CallError;
-use purlin_sandbox::v0_1::{Context, Fault, FieldError, Search, Suggestion};
+use purlin_sandbox::contract::{Context, Fault, FieldError, Search, Suggestion};
 
 use super::decide::{Ending, Standing, Step, decide, exhausted, status};
 use super::outcome::Phase;

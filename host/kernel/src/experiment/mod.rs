@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Error as KubeError, Resource, ResourceExt};
 use purlin_sandbox::Subject;
-use purlin_sandbox::v0_1::{FieldError, Search, Suggestion};
+use purlin_sandbox::contract::{FieldError, Search, Suggestion};
 use serde_json::json;
 
 use crate::api::{API_VERSION, Experiment, ExperimentStatus, Trial};
@@ -144,7 +144,7 @@ impl Reconciler for ExperimentLoop {
         let experiment = object.typed::<Experiment>()?;
         let trials = self.observe(object.uid())?;
         let now = Timestamp::now();
-        let context = purlin_sandbox::v0_1::Context {
+        let context = purlin_sandbox::contract::Context {
             now_ms: u64::try_from(now.as_millisecond()).unwrap_or(0),
             seed: seed(object.uid()),
             config: "{}".to_owned(),

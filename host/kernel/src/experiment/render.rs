@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use purlin_sandbox::v0_1::FieldError;
+use purlin_sandbox::contract::FieldError;
 use serde_json::{Map, Value};
 
 use crate::api::{Assignment, Parameter, TrialTemplate};

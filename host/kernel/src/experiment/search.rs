@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use purlin_sandbox::v0_1::{
+use purlin_sandbox::contract::{
     Assignment, Context, Direction, Domain, FieldError, FloatRange, IntRange, Measurement, Objective,
     Outcome, Parameter, Scale, Search, Setting, Trial as SearchTrial,
 };

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use purlin_registry::{Capability, Manifest};
+use purlin_registry::{Capability, Manifest, Rights};
 use purlin_sandbox::Limits;
 use purlin_schema::{Schema, aggregate, validate};
 use serde_json::{Map, Value};
@@ -30,8 +30,8 @@ pub(super) enum Followed {
     Unload,
 }
 
-/// What the leader's conditions mean for the others.
-pub(super) fn followed(plugin: &Plugin) -> Followed {
+/// What the leader's conditions mean for the others. `back` says that it has taken this version back.
+pub(super) fn followed(plugin: &Plugin, back: bool) -> Followed {
     let Some(status) = &plugin.status else { return Followed::Wait };
     if status.observed_generation != plugin.metadata.generation {
         return Followed::Wait;
@@ -42,30 +42,27 @@ pub(super) fn followed(plugin: &Plugin) -> Followed {
     if is("Granted", "False") {
         return Followed::Unload;
     }
-    if is("Ready", "True") { Followed::Load } else { Followed::Wait }
+    if back || is("Ready", "True") { Followed::Load } else { Followed::Wait }
 }
 
 /// What a plugin asks for, split into what it has and what it has not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Grants {
-    /// Asked for and granted.
-    pub granted: Vec<String>,
+    /// Asked for and granted, as far as both allow.
+    pub rights: Rights,
     /// Asked for and not granted, each with the reason that the plugin gives.
     pub refused: Vec<(String, String)>,
 }
 
-/// Compares what a manifest asks for with what a spec grants.
-pub(super) fn grants(manifest: &Manifest, granted: &[String]) -> Grants {
-    let mut grants = Grants::default();
-    for request in &manifest.capabilities {
-        let name = request.name.to_string();
-        if granted.contains(&name) {
-            grants.granted.push(name);
-        } else {
-            grants.refused.push((name, request.reason.clone()));
-        }
-    }
-    grants
+/// Compares what a manifest asks for with what a spec grants. A request of which a part was granted counts as granted: the
+/// plugin has that part.
+pub(super) fn grants(manifest: &Manifest, granted: &[Capability]) -> Grants {
+    let asked = manifest.requests();
+    let rights = Rights::of(asked.iter().map(|request| &request.name), granted);
+    let has_some = |wanted: &Capability| granted.iter().any(|granted| wanted.intersect(granted).is_some());
+    let refused = asked.iter().filter(|request| !has_some(&request.name));
+    let refused = refused.map(|request| (request.name.to_string(), request.reason.clone())).collect();
+    Grants { rights, refused }
 }
 
 /// The capabilities of a spec.
@@ -73,13 +70,13 @@ pub(super) fn grants(manifest: &Manifest, granted: &[String]) -> Grants {
 /// # Errors
 /// One of them does not exist.
 pub(super) fn capabilities(granted: &[String]) -> Result<Vec<Capability>, SourceError> {
-    let parse = |name: &String| {
+    let parse = |(index, name): (usize, &String)| {
         name.parse::<Capability>().map_err(|error| SourceError::Refused {
             reason: "UnknownCapability",
-            message: format!("spec.grants: {error}"),
+            message: format!("spec.grants[{index}]: {error}"),
         })
     };
-    granted.iter().map(parse).collect()
+    granted.iter().enumerate().map(parse).collect()
 }
 
 /// Whether a configuration fits the schema that the plugin's manifest has for it.
@@ -156,7 +153,7 @@ fn duration(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, check_config, duration, grants, limits, locked_digest};
+    use super::{bytes, capabilities, check_config, duration, grants, limits, locked_digest};
     use crate::api::{Limits, Plugin, PluginSpec, PluginStatus};
     use proptest::prelude::*;
     use purlin_registry::Manifest;
@@ -204,7 +201,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(grants(&manifest, &[]).refused, [("call(tuner)".to_owned(), "why".to_owned())]);
-        assert_eq!(grants(&manifest, &["call(tuner)".to_owned()]).granted, ["call(tuner)"]);
+        let granted = capabilities(&["call(tuner)".to_owned()]).unwrap();
+        assert_eq!(grants(&manifest, &granted).rights.iter().cloned().collect::<Vec<_>>(), granted);
+        let wrong = capabilities(&["call(tuner)".to_owned(), "everything".to_owned()]).unwrap_err();
+        assert!(wrong.to_string().contains("spec.grants[1]"), "{wrong}");
     }
 
     #[test]

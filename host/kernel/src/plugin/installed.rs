@@ -8,10 +8,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use purlin_registry::{Manifest, Stage};
-use purlin_sandbox::v0_1::{Context, FieldError, Search, Selector, Suggestion, SyncRequest};
+use purlin_registry::{Manifest, Rights, Stage};
+use purlin_sandbox::contract::{Context, FieldError, Search, Selector, Suggestion, SyncRequest};
 use purlin_sandbox::{CallError, StageResolver, Subject, SyncAnswer};
 
+use super::probation::Alarm;
+use crate::api::RolledBack;
 use crate::observe::KernelMetrics;
 use crate::stage::{LoadedPlugin, Stages, fault_reason};
 
@@ -20,12 +22,20 @@ use crate::stage::{LoadedPlugin, Stages, fault_reason};
 pub(crate) struct Installed {
     /// The Plugin's UID and generation: what it was loaded from.
     pub from: (String, Option<i64>),
+    /// The reference that it was pulled by.
+    pub image: String,
     /// Its digest.
     pub digest: String,
     /// What it says about itself.
     pub manifest: Manifest,
     /// Algorithms that it answers to.
     pub algorithms: Vec<String>,
+    /// What it may do.
+    pub rights: Rights,
+    /// The version that was taken back in its favour.
+    pub rolled_back: Option<RolledBack>,
+    /// Rings when its calls fail.
+    pub alarm: Arc<Alarm>,
     /// Who to call.
     pub plugin: Arc<dyn LoadedPlugin>,
 }
@@ -42,14 +52,23 @@ impl InstalledPlugins {
         self.plugins.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// Puts a plugin in the place of the one before.
-    pub(crate) fn put(&self, name: &str, plugin: Installed) {
-        self.plugins.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), plugin);
+    /// Puts a plugin in the place of the one before, and gives that one.
+    pub(crate) fn put(&self, name: &str, plugin: Installed) -> Option<Installed> {
+        self.plugins.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), plugin)
     }
 
     /// Takes a plugin out.
     pub(crate) fn remove(&self, name: &str) -> Option<Installed> {
         self.plugins.write().unwrap_or_else(PoisonError::into_inner).remove(name)
+    }
+
+    /// The plugin that owns a kind.
+    pub(crate) fn owner(&self, group: &str, kind: &str) -> Option<String> {
+        let plugins = self.plugins.read().unwrap_or_else(PoisonError::into_inner);
+        let owns = |installed: &Installed| {
+            installed.manifest.owns.iter().any(|owned| owned.group() == group && owned.kind() == kind)
+        };
+        plugins.iter().find(|(_, installed)| owns(installed)).map(|(name, _)| name.clone())
     }
 
     /// The other plugin that owns one of the kinds of a manifest, and the kind.
@@ -94,12 +113,18 @@ pub(super) struct Measured {
     name: String,
     plugin: Arc<dyn LoadedPlugin>,
     metrics: KernelMetrics,
+    alarm: Arc<Alarm>,
 }
 
 impl Measured {
     /// Counts the calls of a plugin under its name.
-    pub(super) fn new(name: &str, plugin: Arc<dyn LoadedPlugin>, metrics: KernelMetrics) -> Self {
-        Measured { name: name.to_owned(), plugin, metrics }
+    pub(super) fn new(
+        name: &str,
+        plugin: Arc<dyn LoadedPlugin>,
+        metrics: KernelMetrics,
+        alarm: Arc<Alarm>,
+    ) -> Self {
+        Measured { name: name.to_owned(), plugin, metrics, alarm }
     }
 
     async fn count<T>(
@@ -109,6 +134,7 @@ impl Measured {
     ) -> Result<T, CallError> {
         let started = Instant::now();
         let answer = answer.await;
+        self.alarm.note(&answer).await;
         let outcome = match &answer {
             Ok(_) => "ok",
             Err(error) => fault_reason(error),
@@ -122,6 +148,10 @@ impl Measured {
 impl LoadedPlugin for Measured {
     fn context(&self, now_ms: u64, seed: u64) -> Context {
         self.plugin.context(now_ms, seed)
+    }
+
+    async fn check(&self, context: Context) -> Result<(), CallError> {
+        self.count("check", self.plugin.check(context)).await
     }
 
     async fn related(

@@ -1,15 +1,17 @@
 //! The plugin loop: from a Plugin resource to a component that is called.
 //!
 //! The steps are resolve, pull, verify, grant, load, define its kinds, start its dialect. Each one that fails says so
-//! in the Plugin's conditions and costs no other plugin anything. A plugin whose new version does not load keeps its
-//! old one, except where a grant was taken back: then it is unloaded.
+//! in the Plugin's conditions and costs no other plugin anything. A plugin whose new version does not load, asks for more
+//! than it was granted or says that it cannot work keeps its old one; a new version whose calls fail gives its place back
+//! (`probation`). Where a grant was taken back the plugin is unloaded.
 //!
-//! Of several replicas one leads: it resolves, decides who owns what, defines kinds and writes the conditions. The
-//! others load what it has found ready, by the digest that it has locked.
+//! Of several replicas one leads: it resolves, decides who owns what, defines kinds, takes versions back and writes the
+//! conditions. The others load what it has found ready, by the digest that it has locked.
 
 mod decide;
 mod definition;
 mod installed;
+mod probation;
 mod sandboxed;
 
 use std::collections::HashMap;
@@ -20,15 +22,20 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use kube::{Client, Error as KubeError, ResourceExt};
-use purlin_registry::{Manifest, Stage};
+use purlin_registry::{Manifest, Rights, Stage};
+use purlin_sandbox::CallError;
+use purlin_sandbox::contract::Fault;
+use purlin_sandbox::service::PluginId;
 use tokio::sync::Mutex;
 
-use crate::api::{Change, GROUP, OwnedKind, Plugin, PluginStatus, set_condition};
+use crate::api::{Change, GROUP, OwnedKind, Plugin, PluginStatus, RolledBack, Serving, set_condition};
 use crate::cache::{CachedObject, Kind, ParseError};
 use crate::dialect::{DialectEngine, RunningDialect};
+use crate::digest::seed;
 use crate::event::EventRecorder;
 use crate::key::ObjectKey;
 use crate::observe::KernelMetrics;
+use crate::queue::WorkQueue;
 use crate::reconcile::{Outcome, Reconciler};
 use crate::shard::{Domain, Holdings, Shards};
 use crate::stage::{LoadedPlugin, PluginSource, Pulled, SourceError};
@@ -38,8 +45,9 @@ pub(crate) use definition::{DefinitionError, install};
 pub(crate) use installed::{Installed, InstalledPlugins};
 pub use sandboxed::SandboxedSource;
 
-use decide::{Followed, Grants, followed, grants, locked_digest};
+use decide::{Followed, Grants, capabilities, followed, grants, locked_digest};
 use installed::Measured;
+use probation::{Alarm, Before};
 
 /// How often a tag is looked at again.
 const TAG_CHECK: Duration = Duration::from_secs(600);
@@ -70,6 +78,10 @@ pub(crate) struct PluginLoop {
     dialects: DialectEngine,
     holdings: Holdings,
     running: Mutex<HashMap<String, RunningDialect>>,
+    /// What new versions took the place of.
+    before: Mutex<HashMap<String, Before>>,
+    /// The loop's own queue.
+    queue: Arc<WorkQueue<ObjectKey>>,
     /// Held while a plugin's kinds are compared with the others' and taken, so that two cannot take the same.
     ownership: Mutex<()>,
     events: EventRecorder,
@@ -90,26 +102,24 @@ struct Stop {
 impl PluginLoop {
     /// A loop over the watched kind.
     pub(crate) fn new(
-        client: Client,
         plugins: Arc<Kind>,
+        queue: Arc<WorkQueue<ObjectKey>>,
         source: Arc<dyn PluginSource>,
-        installed: Arc<InstalledPlugins>,
         dialects: DialectEngine,
-        events: EventRecorder,
-        metrics: KernelMetrics,
     ) -> Self {
-        let holdings = dialects.holdings.clone();
         PluginLoop {
-            client,
+            client: dialects.writers.of_leader.clone(),
             plugins,
             source,
-            installed,
+            installed: dialects.installed.clone(),
+            events: dialects.events.clone(),
+            metrics: dialects.metrics.clone(),
+            holdings: dialects.holdings.clone(),
             dialects,
-            holdings,
             running: Mutex::default(),
+            before: Mutex::default(),
+            queue,
             ownership: Mutex::default(),
-            events,
-            metrics,
         }
     }
 
@@ -126,6 +136,7 @@ impl PluginLoop {
         if let Some(dialect) = dialect {
             dialect.stop().await;
         }
+        self.before.lock().await.remove(name);
         if self.installed.remove(name).is_some() {
             tracing::info!(plugin = name, "unloaded");
         }
@@ -134,60 +145,93 @@ impl PluginLoop {
     /// Takes all steps. The status is filled in on the way, whatever becomes of it.
     async fn install(&self, plugin: &Plugin, report: &mut Report<'_>) -> Result<(), Stop> {
         let name = plugin.name_any();
-        let digest = self.resolve(plugin, report).await?;
+        let target = self.resolve(plugin, report).await?;
         let pulled = self
             .source
-            .pull(&plugin.spec.image, &digest)
+            .pull(&target.image, &target.digest)
             .await
             .map_err(|e| stop("Resolved", "PullFailed", &e))?;
         report.manifest(&pulled.manifest);
         // Signatures have a step of their own here, so that nothing unverified is loaded once they are checked.
         report.set("Verified", None, "NotChecked", "signatures are not checked".to_owned());
-        self.grant(plugin, &pulled, report)?;
-        let owned = self.ownership.lock().await;
+        let rights = self.grant(plugin, &pulled, report)?;
+        let _owned = self.ownership.lock().await;
         self.may_own(&name, &pulled.manifest)?;
-        let loaded = self.load(&name, plugin, &pulled, report).await?;
-        if self.holdings.holds(Domain::Leader) {
-            self.define(&name, &pulled.manifest).await?;
-        }
-        let before = self.running.lock().await.remove(&name);
-        if let Some(before) = before {
-            before.stop().await;
-        }
-        self.installed.put(&name, loaded.clone());
-        drop(owned);
-        if pulled.manifest.serves(Stage::Dialect) {
-            let running = self.dialects.start(&name, &loaded).await.map_err(|error| Stop {
+        let loaded = self.load(plugin, &target, &pulled, rights, report).await?;
+        self.activate(&name, loaded).await
+    }
+
+    /// Lets a loaded version take the place of the one before. Calls that run end where they began; none is refused
+    /// in between.
+    async fn activate(&self, name: &str, loaded: Installed) -> Result<(), Stop> {
+        let again = |reason, unload| {
+            move |error: &dyn std::error::Error| Stop {
                 condition: "Ready",
-                reason: "KindUnavailable",
-                message: crate::report(&error).to_string(),
+                reason,
+                message: crate::report(error).to_string(),
                 again: true,
-                unload: true,
-            })?;
-            self.running.lock().await.insert(name, running);
+                unload,
+            }
+        };
+        // What the leader has found ready has its kinds and namespaces.
+        if self.holdings.holds(Domain::Leader) {
+            let manifest = &loaded.manifest;
+            let kinds: Vec<_> = manifest.owns.iter().map(|kind| kind.crd.clone()).collect();
+            install(&self.client, &format!("purlin-{name}"), &kinds)
+                .await
+                .map_err(|error| again("KindsRefused", false)(&error))?;
+            ensure_namespaces(&self.client, &manifest.namespaces)
+                .await
+                .map_err(|error| again("NamespaceRefused", false)(&error))?;
+        }
+        let dialect = self.running.lock().await.remove(name);
+        if let Some(dialect) = dialect {
+            dialect.stop().await;
+        }
+        let before = self.installed.put(name, loaded.clone());
+        let mut kept = self.before.lock().await;
+        match before {
+            // The same version with other settings does not answer for the one before it.
+            Some(before) if before.digest != loaded.digest && loaded.rolled_back.is_none() => {
+                kept.insert(name.to_owned(), Before::new(before));
+            }
+            _ => drop(kept.remove(name)),
+        }
+        drop(kept);
+        if loaded.manifest.serves(Stage::Dialect) {
+            let running = self.dialects.start(name, &loaded).await;
+            let running = running.map_err(|error| again("KindUnavailable", true)(&error))?;
+            self.running.lock().await.insert(name.to_owned(), running);
         }
         Ok(())
     }
 
-    /// Makes what a plugin takes for granted: its kinds and its namespaces.
-    async fn define(&self, name: &str, manifest: &Manifest) -> Result<(), Stop> {
-        let refuse = |reason, error: &dyn std::error::Error| Stop {
-            condition: "Ready",
-            reason,
-            message: crate::report(error).to_string(),
-            again: true,
-            unload: false,
+    /// Brings back the version before, where one is kept.
+    async fn roll_back(&self, plugin: &Plugin, failed: &Installed, why: String) -> Option<Result<(), Stop>> {
+        let name = plugin.name_any();
+        let before = self.before.lock().await.remove(&name).filter(Before::is_kept)?;
+        let taken_back = RolledBack {
+            generation: plugin.metadata.generation.unwrap_or_default(),
+            digest: failed.digest.clone(),
+            reason: why,
         };
-        let kinds: Vec<_> = manifest.owns.iter().map(|kind| kind.crd.clone()).collect();
-        install(&self.client, &format!("purlin-{name}"), &kinds)
-            .await
-            .map_err(|error| refuse("KindsRefused", &error))?;
-        ensure_namespaces(&self.client, &manifest.namespaces)
-            .await
-            .map_err(|error| refuse("NamespaceRefused", &error))
+        let message = format!(
+            "version {} failed and {} is back: {}",
+            failed.manifest.version, before.plugin.manifest.version, taken_back.reason
+        );
+        self.events.tell(plugin, true, "RolledBack", &message);
+        tracing::warn!(failed = failed.digest, back = before.plugin.digest, "plugin rolled back");
+        let mut again = before.plugin;
+        again.from = failed.from.clone();
+        again.rolled_back = Some(taken_back);
+        Some(self.activate(&name, again).await)
     }
 
-    async fn resolve(&self, plugin: &Plugin, report: &mut Report<'_>) -> Result<String, Stop> {
+    async fn resolve(&self, plugin: &Plugin, report: &mut Report<'_>) -> Result<Target, Stop> {
+        if let Some(target) = rolled_back(plugin) {
+            return Ok(target);
+        }
+        report.status.rolled_back = None;
         let digest = match locked_digest(plugin) {
             Some(digest) => digest.to_owned(),
             None => {
@@ -198,12 +242,14 @@ impl PluginLoop {
         report.status.image = Some(plugin.spec.image.clone());
         report.status.digest = Some(digest.clone());
         report.set("Resolved", Some(true), "Resolved", format!("locked to {digest}"));
-        Ok(digest)
+        Ok(Target { image: plugin.spec.image.clone(), digest, rolled_back: None })
     }
 
-    fn grant(&self, plugin: &Plugin, pulled: &Pulled, report: &mut Report<'_>) -> Result<(), Stop> {
-        let Grants { granted, refused } = grants(&pulled.manifest, &plugin.spec.grants);
-        report.status.granted = granted;
+    fn grant(&self, plugin: &Plugin, pulled: &Pulled, report: &mut Report<'_>) -> Result<Rights, Stop> {
+        let granted = capabilities(&plugin.spec.grants)
+            .map_err(|error| stop("Granted", "UnknownCapability", &error))?;
+        let Grants { rights, refused } = grants(&pulled.manifest, &granted);
+        report.status.granted = rights.iter().map(ToString::to_string).collect();
         report.status.refused = refused.iter().map(|(name, _)| name.clone()).collect();
         if refused.is_empty() {
             report.set(
@@ -212,11 +258,15 @@ impl PluginLoop {
                 "Granted",
                 "it has every capability that it asks for".to_owned(),
             );
-            return Ok(());
+            return Ok(rights);
         }
         let asked: Vec<_> = refused.iter().map(|(name, why)| format!("{name} (it says: {why})")).collect();
         let message = format!("add to spec.grants, if you agree: {}", asked.join(", "));
-        Err(Stop { condition: "Granted", reason: "GrantsMissing", message, again: false, unload: true })
+        // A version that asks for more waits for a person, while the one before goes on with what it was granted. Where
+        // what runs is the very version that lacks a grant, the grant was taken back.
+        let name = plugin.name_any();
+        let unload = self.installed.get(&name).is_some_and(|loaded| loaded.digest == pulled.digest);
+        Err(Stop { condition: "Granted", reason: "GrantsMissing", message, again: false, unload })
     }
 
     /// Whether a plugin may have the kinds that it asks for.
@@ -237,17 +287,20 @@ impl PluginLoop {
 
     async fn load(
         &self,
-        name: &str,
         plugin: &Plugin,
+        target: &Target,
         pulled: &Pulled,
+        rights: Rights,
         report: &mut Report<'_>,
     ) -> Result<Installed, Stop> {
-        let loaded = self
-            .source
-            .load(pulled, &plugin.spec)
-            .await
-            .map_err(|error| stop("Ready", "LoadFailed", &error))?;
-        let loaded: Arc<dyn LoadedPlugin> = Arc::new(Measured::new(name, loaded, self.metrics.clone()));
+        let (name, uid) = (plugin.name_any(), plugin.uid().unwrap_or_default());
+        let id = PluginId { name: name.clone(), uid: uid.clone() };
+        let loaded = self.source.load(id, pulled, &plugin.spec).await;
+        let loaded = loaded.map_err(|error| stop("Ready", "LoadFailed", &error))?;
+        let alarm = Arc::new(Alarm::new(ObjectKey::new("", &name), self.queue.clone()));
+        let loaded: Arc<dyn LoadedPlugin> =
+            Arc::new(Measured::new(&name, loaded, self.metrics.clone(), alarm.clone()));
+        check(loaded.as_ref(), &uid).await?;
         let algorithms = if pulled.manifest.serves(Stage::Tuner) {
             loaded.algorithms().await.map_err(|error| Stop {
                 condition: "Ready",
@@ -261,19 +314,51 @@ impl PluginLoop {
         };
         report.status.algorithms.clone_from(&algorithms);
         Ok(Installed {
-            from: (plugin.uid().unwrap_or_default(), plugin.metadata.generation),
+            from: (uid, plugin.metadata.generation),
+            image: target.image.clone(),
             digest: pulled.digest.clone(),
             manifest: pulled.manifest.clone(),
             algorithms,
+            rights,
+            rolled_back: target.rolled_back.clone(),
+            alarm,
             plugin: loaded,
         })
     }
 
-    /// Says so when the tag of a loaded plugin has moved.
-    async fn check_tag(&self, plugin: &Plugin, digest: &str, report: &mut Report<'_>) {
-        if plugin.spec.digest.is_some() {
-            return;
+    /// Looks after a plugin that is loaded as its spec says. Gives why it does not work, if so.
+    async fn look_after(&self, plugin: &Plugin, loaded: &Installed) -> Result<(), Stop> {
+        if let Some(taken_back) = &loaded.rolled_back {
+            return Err(back(taken_back));
         }
+        let failed = match check(loaded.plugin.as_ref(), &loaded.from.0).await {
+            Ok(()) if loaded.alarm.rings() => Stop {
+                condition: "Ready",
+                reason: "CallsFail",
+                message: "calls of it fail one after the other".to_owned(),
+                again: false,
+                unload: false,
+            },
+            Ok(()) => return Ok(()),
+            Err(failed) => failed,
+        };
+        match self.roll_back(plugin, loaded, failed.message.clone()).await {
+            Some(Ok(())) => match self.installed.get(&plugin.name_any()).and_then(|back| back.rolled_back) {
+                Some(taken_back) => Err(back(&taken_back)),
+                None => Ok(()),
+            },
+            Some(Err(stop)) => Err(stop),
+            // Without another version to call, one that fails now and then is better than none.
+            None if failed.reason == "CallsFail" => Ok(()),
+            None => Err(failed),
+        }
+    }
+
+    /// Says so when the tag of a loaded plugin has moved.
+    async fn check_tag(&self, plugin: &Plugin, report: &mut Report<'_>) {
+        let Some(digest) = report.status.digest.clone().filter(|_| plugin.spec.digest.is_none()) else {
+            return;
+        };
         if let Ok(now) = self.source.resolve(&plugin.spec.image).await {
             if now == digest {
                 report.set("Resolved", Some(true), "Resolved", format!("locked to {digest}"));
@@ -337,15 +422,29 @@ impl Reconciler for PluginLoop {
         if let Some(loaded) =
             loaded.filter(|loaded| loaded.from == (cached.uid().to_owned(), plugin.metadata.generation))
         {
-            report.ready();
-            report.manifest(&loaded.manifest);
-            report.status.algorithms.clone_from(&loaded.algorithms);
-            self.check_tag(&plugin, &loaded.digest, &mut report).await;
+            let working = self.look_after(&plugin, &loaded).await;
+            report.loaded(&self.installed, &key.name);
+            match &working {
+                Ok(()) => report.ready(),
+                Err(stop) => report.stopped(stop),
+            }
+            self.check_tag(&plugin, &mut report).await;
             self.write(&plugin, report.status).await?;
-            return Ok(Outcome::After(TAG_CHECK));
+            return Ok(match working {
+                Err(stop) if stop.again => Outcome::Backoff,
+                _ => Outcome::After(TAG_CHECK),
+            });
         }
         let outcome = match self.install(&plugin, &mut report).await {
+            Ok(()) if report.status.rolled_back.is_some() => {
+                report.loaded(&self.installed, &key.name);
+                if let Some(taken_back) = report.status.rolled_back.clone() {
+                    report.stopped(&back(&taken_back));
+                }
+                Outcome::After(TAG_CHECK)
+            }
             Ok(()) => {
+                report.loaded(&self.installed, &key.name);
                 report.ready();
                 self.events.tell(plugin.as_ref(), false, "PluginLoaded", "The plugin is loaded");
                 tracing::info!(digest = report.status.digest, "plugin loaded");
@@ -357,6 +456,7 @@ impl Reconciler for PluginLoop {
                 }
                 tracing::warn!(reason = stop.reason, why = stop.message, "plugin not loaded");
                 self.events.tell(plugin.as_ref(), true, stop.reason, &stop.message);
+                report.serving(&self.installed, &key.name);
                 report.stopped(&stop);
                 if stop.again { Outcome::Backoff } else { Outcome::Settled }
             }
@@ -369,8 +469,8 @@ impl Reconciler for PluginLoop {
 impl PluginLoop {
     /// Loads what the leader has found ready, and says nothing to anybody.
     async fn follow(&self, key: &ObjectKey, cached: &CachedObject, plugin: &Plugin) -> Outcome {
-        let from = (cached.uid().to_owned(), plugin.metadata.generation);
-        match followed(plugin) {
+        let back = rolled_back(plugin).is_some();
+        match followed(plugin, back) {
             Followed::Wait => return Outcome::Settled,
             Followed::Unload => {
                 self.unload(&key.name).await;
@@ -378,7 +478,9 @@ impl PluginLoop {
             }
             Followed::Load => {}
         }
-        if self.installed.get(&key.name).is_some_and(|loaded| loaded.from == from) {
+        let from = (cached.uid().to_owned(), plugin.metadata.generation);
+        let current = |loaded: &Installed| loaded.from == from && loaded.rolled_back.is_some() == back;
+        if self.installed.get(&key.name).is_some_and(|loaded| current(&loaded)) {
             return Outcome::Settled;
         }
         let mut report = Report::new(plugin);
@@ -406,6 +508,59 @@ fn stop(condition: &'static str, otherwise: &'static str, error: &SourceError) -
     }
 }
 
+/// What to pull.
+struct Target {
+    image: String,
+    digest: String,
+    /// What was taken back in its favour.
+    rolled_back: Option<RolledBack>,
+}
+
+/// The version that was brought back for this generation of the spec, where one was: a kernel that starts anew does not
+/// try the failed one again.
+fn rolled_back(plugin: &Plugin) -> Option<Target> {
+    let status = plugin.status.as_ref()?;
+    let taken_back = status.rolled_back.clone()?;
+    let serving = status.serving.clone()?;
+    (Some(taken_back.generation) == plugin.metadata.generation).then_some(Target {
+        image: serving.image,
+        digest: serving.digest,
+        rolled_back: Some(taken_back),
+    })
+}
+
+/// How it is said that a version was taken back.
+fn back(taken_back: &RolledBack) -> Stop {
+    Stop {
+        condition: "Ready",
+        reason: "RolledBack",
+        message: format!(
+            "{} failed and the version before it is called: {}; change the spec to try another",
+            taken_back.digest, taken_back.reason
+        ),
+        again: false,
+        unload: false,
+    }
+}
+
+/// Asks a plugin whether it can work.
+async fn check(plugin: &dyn LoadedPlugin, uid: &str) -> Result<(), Stop> {
+    let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
+    let Err(error) = plugin.check(plugin.context(now, seed(uid))).await else { return Ok(()) };
+    let reason = match &error {
+        CallError::Fault(Fault::Invalid(_)) => "InvalidConfig",
+        CallError::Fault(Fault::Retry(_) | Fault::Failed(_)) => "CheckFailed",
+        other => crate::stage::fault_reason(other),
+    };
+    Err(Stop {
+        condition: "Ready",
+        reason,
+        message: format!("it says that it cannot work: {error}"),
+        again: !matches!(error, CallError::Fault(Fault::Invalid(_))),
+        unload: false,
+    })
+}
+
 /// A status in the making.
 struct Report<'a> {
     plugin: &'a Plugin,
@@ -424,6 +579,26 @@ impl<'a> Report<'a> {
         let change =
             Change { kind, status: value, reason, message, generation: self.plugin.metadata.generation };
         set_condition(&mut self.status.conditions, change, self.now);
+    }
+
+    /// What is called now, and what it says about itself.
+    fn loaded(&mut self, installed: &InstalledPlugins, name: &str) {
+        if let Some(loaded) = installed.get(name) {
+            self.manifest(&loaded.manifest);
+            self.status.algorithms.clone_from(&loaded.algorithms);
+            self.status.granted = loaded.rights.iter().map(ToString::to_string).collect();
+            self.status.rolled_back.clone_from(&loaded.rolled_back);
+        }
+        self.serving(installed, name);
+    }
+
+    /// What is called now.
+    fn serving(&mut self, installed: &InstalledPlugins, name: &str) {
+        self.status.serving = installed.get(name).map(|loaded| Serving {
+            image: loaded.image.clone(),
+            digest: loaded.digest.clone(),
+            version: loaded.manifest.version.to_string(),
+        });
     }
 
     fn manifest(&mut self, manifest: &Manifest) {

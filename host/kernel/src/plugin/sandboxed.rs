@@ -5,7 +5,8 @@ use std::sync::Arc;
 use purlin_registry::{Client, ClientError, Digest, Reference, Resolved};
 
 use async_trait::async_trait;
-use purlin_sandbox::v0_1::{Context, FieldError, Search, Selector, Suggestion, SyncRequest};
+use purlin_sandbox::contract::{Context, FieldError, Search, Selector, Suggestion, SyncRequest};
+use purlin_sandbox::service::PluginId;
 use purlin_sandbox::{CallError, LoadError, LoadRequest, Sandbox, Subject, SyncAnswer};
 use serde_json::Value;
 
@@ -67,9 +68,15 @@ impl PluginSource for SandboxedSource {
         })
     }
 
-    async fn load(&self, pulled: &Pulled, spec: &PluginSpec) -> Result<Arc<dyn LoadedPlugin>, SourceError> {
+    async fn load(
+        &self,
+        id: PluginId,
+        pulled: &Pulled,
+        spec: &PluginSpec,
+    ) -> Result<Arc<dyn LoadedPlugin>, SourceError> {
         check_config(&pulled.manifest, &spec.config)?;
         let request = LoadRequest {
+            id,
             component: pulled.component.clone(),
             digest: pulled.component_digest.clone(),
             manifest: Some(pulled.manifest.clone()),
@@ -107,6 +114,10 @@ struct Component(Arc<purlin_sandbox::Plugin>);
 impl LoadedPlugin for Component {
     fn context(&self, now_ms: u64, seed: u64) -> Context {
         self.0.context(now_ms, seed)
+    }
+
+    async fn check(&self, context: Context) -> Result<(), CallError> {
+        self.0.check(context).await
     }
 
     async fn related(

@@ -23,9 +23,10 @@ use purlin_kernel::shard::Holdings;
 use purlin_kernel::stage::{LoadedPlugin, PluginSource, Pulled, SourceError};
 use purlin_kernel::{Config, Kernel, KernelError};
 use purlin_registry::Manifest;
-use purlin_sandbox::v0_1::{
+use purlin_sandbox::contract::{
     Assignment, Context, Domain, FieldError, Search, Selector, Suggestion, SyncRequest,
 };
+use purlin_sandbox::service::PluginId;
 use purlin_sandbox::{CallError, Subject, SyncAnswer};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -94,7 +95,12 @@ impl PluginSource for Native {
         }
     }
 
-    async fn load(&self, pulled: &Pulled, _: &PluginSpec) -> Result<Arc<dyn LoadedPlugin>, SourceError> {
+    async fn load(
+        &self,
+        _: PluginId,
+        pulled: &Pulled,
+        _: &PluginSpec,
+    ) -> Result<Arc<dyn LoadedPlugin>, SourceError> {
         let image = String::from_utf8_lossy(&pulled.component).into_owned();
         let (_, plugin) = self.plugins.lock().expect("not poisoned")[&image].clone();
         Ok(plugin)
@@ -153,7 +159,7 @@ impl LoadedPlugin for Counting {
                 Domain::Categorical(list) | Domain::Discrete(list) => list[n % list.len()].clone(),
                 Domain::Float(_) | Domain::Int(_) => n.to_string(),
             };
-            let assign = |p: &purlin_sandbox::v0_1::Parameter| Assignment {
+            let assign = |p: &purlin_sandbox::contract::Parameter| Assignment {
                 name: p.name.clone(),
                 value: value(&p.domain),
             };

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use purlin_registry::{Manifest, pack};
-use purlin_sandbox::v0_1::{Context, Direction, Objective, Search, SyncRequest};
+use purlin_sandbox::contract::{Context, Direction, Objective, Search, SyncRequest};
+use purlin_sandbox::service::PluginId;
 use purlin_sandbox::{Capability, Config, Limits, LoadError, LoadRequest, Metrics, Plugin, Sandbox, Subject};
 use serde_json::json;
 use wit_component::{StringEncoding, embed_component_metadata};
@@ -118,7 +119,7 @@ pub(crate) fn sandbox() -> Sandbox {
 }
 
 pub(crate) fn sandbox_with(config: Config) -> Sandbox {
-    Sandbox::new(config, Metrics::new(&mut Default::default())).expect("sandbox")
+    Sandbox::new(config, Default::default(), Metrics::new(&mut Default::default())).expect("sandbox")
 }
 
 pub(crate) fn limits() -> Limits {
@@ -129,6 +130,7 @@ pub(crate) fn request(component: Vec<u8>, grants: &[Capability]) -> LoadRequest 
     use sha2::{Digest, Sha256};
     let digest = format!("sha256:{}", hex::encode(Sha256::digest(&component)));
     LoadRequest {
+        id: PluginId { name: installed_as(&component), uid: "1".to_owned() },
         component: Bytes::from(component),
         digest,
         manifest: None,
@@ -136,6 +138,11 @@ pub(crate) fn request(component: Vec<u8>, grants: &[Capability]) -> LoadRequest 
         limits: limits(),
         config: json!({"who": "test"}),
     }
+}
+
+/// The name in the manifest, as `purlin plugin install` has it.
+fn installed_as(component: &[u8]) -> String {
+    Manifest::from_component(component).map_or_else(|_| "unnamed".to_owned(), |manifest| manifest.name)
 }
 
 pub(crate) async fn load(sandbox: &Sandbox, component: Vec<u8>) -> Arc<Plugin> {

@@ -145,7 +145,8 @@ async fn a_flood_of_log_lines_is_cut_off_and_the_call_still_answers() {
         (i32.const 4096))";
     let mut registry = Default::default();
     let metrics = purlin_sandbox::Metrics::new(&mut registry);
-    let sandbox = purlin_sandbox::Sandbox::new(Default::default(), metrics).expect("sandbox");
+    let sandbox =
+        purlin_sandbox::Sandbox::new(Default::default(), Default::default(), metrics).expect("sandbox");
     let mut wanted = request(dialect("flood", IMPORT_LOG, body), &[]);
     wanted.limits.deadline = Duration::from_secs(20);
     let plugin = sandbox.load(wanted).await.expect("load");

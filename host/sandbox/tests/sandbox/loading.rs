@@ -27,14 +27,15 @@ async fn a_capability_that_was_not_granted_is_named() {
 
 #[tokio::test]
 async fn an_import_that_no_capability_gives_is_named() {
-    // A component (not a module) that imports a file system, with a manifest that does not mention it.
-    let mut component = wat::parse_str(r#"(component (import "wasi:filesystem/types@0.2.0" (instance)))"#)
-        .expect("component");
+    // A component (not a module) that imports a way outside, with a manifest that does not mention it.
+    let mut component =
+        wat::parse_str(r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#)
+            .expect("component");
     let manifest = Manifest::from_component(&tuner("t", "", "(i32.const 4096))")).expect("manifest");
     append_manifest(&mut component, &manifest);
     let error = try_load(&sandbox(), component, &[Capability::CallTuner]).await.expect_err("must be refused");
     assert!(
-        matches!(&error, LoadError::UnknownImport { import } if import == "wasi:filesystem/types@0.2.0"),
+        matches!(&error, LoadError::UnknownImport { import } if import == "wasi:http/outgoing-handler@0.2.0"),
         "{error}"
     );
 }
@@ -108,7 +109,7 @@ async fn compiled_code_is_kept_checked_and_made_again_when_damaged() {
     let lookups = async || {
         let mut registry = Default::default();
         let config = Config { cache_dir: Some(cache.clone()), ..Config::default() };
-        let sandbox = Sandbox::new(config, Metrics::new(&mut registry)).expect("sandbox");
+        let sandbox = Sandbox::new(config, Default::default(), Metrics::new(&mut registry)).expect("sandbox");
         let plugin = load(&sandbox, dialect("echo", "", ECHO)).await;
         plugin.sync(&subject(), sync_request(&plugin)).await.expect("echo");
         let mut text = String::new();

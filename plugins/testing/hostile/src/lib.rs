@@ -32,6 +32,17 @@ impl Guest for Hostile {
     }
 }
 
+impl purlin_sdk::bindings::base::exports::purlin::plugin::lifecycle::Guest for Hostile {
+    fn check(context: Context) -> Result<(), Fault> {
+        let config: Value = serde_json::from_str(&context.config).unwrap_or_default();
+        if config.text(&["during"]) == "check" {
+            modes::run(config.text(&["mode"]), "").map(drop)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 fn answer(call: &str, context: &Context, parent: &str) -> Result<SyncResponse, Fault> {
     let parent: Value = serde_json::from_str(parent).unwrap_or_default();
     let during = match parent.text(&["spec", "during"]) {
@@ -49,5 +60,7 @@ fn answer(call: &str, context: &Context, parent: &str) -> Result<SyncResponse, F
     modes::run(mode, parent.name())
 }
 
+#[cfg(target_arch = "wasm32")]
+purlin_sdk::bindings::base::__export_base_world!(Hostile with_types_in purlin_sdk::bindings::base);
 #[cfg(target_arch = "wasm32")]
 purlin_sdk::bindings::dialect::__export_dialect_world!(Hostile with_types_in purlin_sdk::bindings::dialect);

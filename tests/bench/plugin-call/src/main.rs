@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use dialect_echo::Echo;
-use purlin_sandbox::{Child, Config, LoadRequest, Metrics, Plugin, Sandbox, Subject, v0_1};
+use purlin_sandbox::service::PluginId;
+use purlin_sandbox::{Child, Config, LoadRequest, Metrics, Plugin, Sandbox, Subject, contract};
 use purlin_sdk::{Context, TextDialect as _, text};
 use serde_json::{Value, json};
 
@@ -50,7 +51,7 @@ impl Way {
                 Ok(Answer { _children: children, _status: status })
             }
             Way::Plugin(plugin, subject) => {
-                let request = v0_1::SyncRequest {
+                let request = contract::SyncRequest {
                     context: plugin.context(0, 0),
                     parent: parent.to_owned(),
                     children: Vec::new(),
@@ -191,8 +192,9 @@ async fn load() -> Result<Arc<Plugin>> {
         .find(|(name, _)| name.starts_with("purlin/dialect-echo:"))
         .context("plugins/testing/dist has no dialect-echo; run `make plugins`")?;
     let mut registry = prometheus_client::registry::Registry::default();
-    let sandbox = Sandbox::new(Config::default(), Metrics::new(&mut registry))?;
+    let sandbox = Sandbox::new(Config::default(), Default::default(), Metrics::new(&mut registry))?;
     let request = LoadRequest {
+        id: PluginId { name: "test".to_owned(), uid: "1".to_owned() },
         component: artifact.component().clone(),
         digest: artifact.component_digest().to_string(),
         manifest: Some(artifact.manifest().clone()),

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use proptest::prelude::*;
 use purlin_sandbox::CallError;
-use purlin_sandbox::v0_1::{Context, FieldError, Search, Suggestion};
+use purlin_sandbox::contract::{Context, FieldError, Search, Suggestion};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

@@ -1,8 +1,10 @@
-//! The functions that plugins of version 0.1 export, each as a value that holds its arguments. Arguments are shared
+//! The functions that plugins export, each as a value that holds its arguments. Their types are the same in every version
+//! of the contract, so the versions differ in the names of the interfaces alone. Arguments are shared
 //! rather than copied, because a call may outlive the borrow that made it.
 
 use std::sync::Arc;
 
+use purlin_registry::manifest::WIT_0_1;
 use purlin_registry::{Manifest, Stage};
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc,
@@ -12,6 +14,7 @@ use wasmtime::{Store, format_err};
 use super::{Context, Fault, FieldError, Search, Selector, Suggestion, SyncRequest, SyncResponse};
 use crate::call::{CallState, Invocation};
 
+type CheckFunc<'a> = Function<(&'a Context,), (Result<(), Fault>,)>;
 type RelatedFunc<'a> = Function<(&'a Context, &'a str), (Result<Vec<Selector>, Fault>,)>;
 type SyncFunc<'a> = Function<(&'a SyncRequest,), (Result<SyncResponse, Fault>,)>;
 type AlgorithmsFunc = Function<(), (Vec<String>,)>;
@@ -21,6 +24,7 @@ type StopFunc<'a> = Function<(&'a Search,), (Result<Vec<String>, Fault>,)>;
 
 /// The exports of one component, looked up once.
 pub(crate) struct Exports {
+    check: Option<ComponentExportIndex>,
     controller: Option<Controller>,
     tuner: Option<Tuner>,
 }
@@ -41,11 +45,16 @@ struct Tuner {
 impl Exports {
     /// Finds the exports of the stages that the manifest names.
     pub(crate) fn find(pre: &InstancePre<CallState>, manifest: &Manifest) -> wasmtime::Result<Exports> {
-        let mut exports = Exports { controller: None, tuner: None };
+        let mut exports = Exports { check: None, controller: None, tuner: None };
+        let name = |interface: &str| format!("purlin:plugin/{interface}@{}", manifest.wit);
+        if manifest.wit > WIT_0_1 {
+            let interface = Interface::find(pre.component(), name("lifecycle"))?;
+            exports.check = Some(interface.function("check")?);
+        }
         for stage in &manifest.stages {
             match stage {
                 Stage::Dialect => {
-                    let interface = Interface::find(pre.component(), "purlin:plugin/controller@0.1.0")?;
+                    let interface = Interface::find(pre.component(), name(stage.interface()))?;
                     exports.controller = Some(Controller {
                         related: interface.function("related")?,
                         sync: interface.function("sync")?,
@@ -53,7 +62,7 @@ impl Exports {
                     });
                 }
                 Stage::Tuner => {
-                    let interface = Interface::find(pre.component(), "purlin:plugin/tuner@0.1.0")?;
+                    let interface = Interface::find(pre.component(), name(stage.interface()))?;
                     exports.tuner = Some(Tuner {
                         algorithms: interface.function("algorithms")?,
                         validate: interface.function("validate")?,
@@ -68,6 +77,9 @@ impl Exports {
 
     /// Checks the types of all of them.
     pub(crate) fn check(&self, store: &mut Store<CallState>, instance: &Instance) -> wasmtime::Result<()> {
+        if let Some(check) = &self.check {
+            CheckFunc::of(store, instance, check)?;
+        }
         if let Some(controller) = &self.controller {
             RelatedFunc::of(store, instance, &controller.related)?;
             SyncFunc::of(store, instance, &controller.sync)?;
@@ -82,6 +94,11 @@ impl Exports {
         Ok(())
     }
 
+    /// Whether the version has `lifecycle`.
+    pub(crate) fn has_lifecycle(&self) -> bool {
+        self.check.is_some()
+    }
+
     fn controller(&self) -> wasmtime::Result<&Controller> {
         self.controller.as_ref().ok_or_else(|| format_err!("the component exports no `controller`"))
     }
@@ -94,13 +111,13 @@ impl Exports {
 /// An exported interface.
 struct Interface<'a> {
     component: &'a Component,
-    name: &'a str,
+    name: String,
     index: ComponentExportIndex,
 }
 
 impl<'a> Interface<'a> {
-    fn find(component: &'a Component, name: &'a str) -> wasmtime::Result<Self> {
-        let index = component.get_export_index(None, name);
+    fn find(component: &'a Component, name: String) -> wasmtime::Result<Self> {
+        let index = component.get_export_index(None, &name);
         let index = index.ok_or_else(|| format_err!("the component exports no `{name}`"))?;
         Ok(Interface { component, name, index })
     }
@@ -133,6 +150,39 @@ where
     }
 }
 
+/// `lifecycle.check`.
+pub(crate) struct Check {
+    pub(crate) context: Context,
+}
+
+impl Invocation for Check {
+    type Answer = ();
+
+    fn stage(&self) -> Option<Stage> {
+        None
+    }
+
+    fn function(&self) -> &'static str {
+        "check"
+    }
+
+    fn context(&self) -> Option<&Context> {
+        Some(&self.context)
+    }
+
+    async fn invoke(
+        self,
+        store: &mut Store<CallState>,
+        instance: &Instance,
+        exports: &Exports,
+    ) -> wasmtime::Result<Result<Self::Answer, Fault>> {
+        let index =
+            exports.check.as_ref().ok_or_else(|| format_err!("the component exports no `lifecycle`"))?;
+        let (answer,) = CheckFunc::of(store, instance, index)?.call(store, (&self.context,)).await?;
+        Ok(answer)
+    }
+}
+
 /// `controller.related`.
 pub(crate) struct Related {
     pub(crate) context: Context,
@@ -141,10 +191,17 @@ pub(crate) struct Related {
 
 impl Invocation for Related {
     type Answer = Vec<Selector>;
-    const STAGE: Stage = Stage::Dialect;
+
+    fn stage(&self) -> Option<Stage> {
+        Some(Stage::Dialect)
+    }
 
     fn function(&self) -> &'static str {
         "related"
+    }
+
+    fn context(&self) -> Option<&Context> {
+        Some(&self.context)
     }
 
     async fn invoke(
@@ -167,10 +224,17 @@ pub(crate) struct Sync {
 
 impl Invocation for Sync {
     type Answer = SyncResponse;
-    const STAGE: Stage = Stage::Dialect;
+
+    fn stage(&self) -> Option<Stage> {
+        Some(Stage::Dialect)
+    }
 
     fn function(&self) -> &'static str {
         if self.finalize { "finalize" } else { "sync" }
+    }
+
+    fn context(&self) -> Option<&Context> {
+        Some(&self.request.context)
     }
 
     async fn invoke(
@@ -191,7 +255,10 @@ pub(crate) struct Algorithms;
 
 impl Invocation for Algorithms {
     type Answer = Vec<String>;
-    const STAGE: Stage = Stage::Tuner;
+
+    fn stage(&self) -> Option<Stage> {
+        Some(Stage::Tuner)
+    }
 
     fn function(&self) -> &'static str {
         "algorithms"
@@ -216,10 +283,17 @@ pub(crate) struct Validate {
 
 impl Invocation for Validate {
     type Answer = Vec<FieldError>;
-    const STAGE: Stage = Stage::Tuner;
+
+    fn stage(&self) -> Option<Stage> {
+        Some(Stage::Tuner)
+    }
 
     fn function(&self) -> &'static str {
         "validate"
+    }
+
+    fn context(&self) -> Option<&Context> {
+        Some(&self.search.context)
     }
 
     async fn invoke(
@@ -242,10 +316,17 @@ pub(crate) struct Suggest {
 
 impl Invocation for Suggest {
     type Answer = Vec<Suggestion>;
-    const STAGE: Stage = Stage::Tuner;
+
+    fn stage(&self) -> Option<Stage> {
+        Some(Stage::Tuner)
+    }
 
     fn function(&self) -> &'static str {
         "suggest"
+    }
+
+    fn context(&self) -> Option<&Context> {
+        Some(&self.search.context)
     }
 
     async fn invoke(
@@ -267,10 +348,17 @@ pub(crate) struct Stop {
 
 impl Invocation for Stop {
     type Answer = Vec<String>;
-    const STAGE: Stage = Stage::Tuner;
+
+    fn stage(&self) -> Option<Stage> {
+        Some(Stage::Tuner)
+    }
 
     fn function(&self) -> &'static str {
         "stop"
+    }
+
+    fn context(&self) -> Option<&Context> {
+        Some(&self.search.context)
     }
 
     async fn invoke(

@@ -1,0 +1,48 @@
+//! What the host does for plugins, put together from the command line.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use kube::Client;
+use purlin_kernel::service::{ClusterSecrets, SecretStore};
+use purlin_sandbox::service::{BlobFolder, Egress, HttpSink};
+use purlin_sandbox::{Services, service::EventSink};
+
+#[derive(Debug, Args)]
+pub(crate) struct ServiceArgs {
+    /// Where events of plugins with the capability `events` go: a URL that takes CloudEvents over HTTP
+    #[arg(long, env = "K_SINK", value_name = "URL", help_heading = "Plugins")]
+    pub(crate) event_sink: Option<String>,
+    /// More certificate authorities (PEM) that requests of plugins with the capability `http` trust
+    #[arg(long, value_name = "FILE", help_heading = "Plugins")]
+    pub(crate) egress_ca: Option<PathBuf>,
+}
+
+impl ServiceArgs {
+    /// The services over a cluster. `namespace` is where plugins' key-value stores lie, `blobs` the folder of their blobs.
+    pub(crate) fn services(
+        &self,
+        client: &Client,
+        namespace: &str,
+        blobs: Option<PathBuf>,
+    ) -> Result<Services> {
+        let roots = match &self.egress_ca {
+            Some(file) => Some(
+                std::fs::read(file).with_context(|| format!("cannot read --egress-ca {}", file.display()))?,
+            ),
+            None => None,
+        };
+        let sink = |url: &String| -> Result<Arc<dyn EventSink>> {
+            Ok(Arc::new(HttpSink::new(url).with_context(|| format!("--event-sink {url:?}"))?))
+        };
+        Ok(Services {
+            http: Some(Arc::new(Egress::new(roots.as_deref()).context("--egress-ca")?)),
+            secrets: Some(Arc::new(ClusterSecrets::new(client.clone()))),
+            kv: Some(Arc::new(SecretStore::new(client.clone(), namespace))),
+            blobs: blobs.map(|folder| Arc::new(BlobFolder::new(folder)) as _),
+            events: self.event_sink.as_ref().map(sink).transpose()?,
+        })
+    }
+}
