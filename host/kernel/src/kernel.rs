@@ -50,7 +50,9 @@ pub struct Config {
     /// Scheme, host and port under which Pods reach [`push_router`](crate::measure::push::push_router); without it no
     /// trial is told where to push.
     pub push_url: Option<String>,
-    /// The key of push tokens; without it one is kept in the Secret `purlin-system/purlin-metrics-key`.
+    /// Where the kernel keeps what is its own, such as [`NAMESPACE`].
+    pub namespace: String,
+    /// The key of push tokens; without it one is kept in the Secret `purlin-metrics-key` of the kernel's namespace.
     pub push_key: Option<PushKey>,
     /// Objects of one kind that are worked on at the same time.
     pub workers: usize,
@@ -70,11 +72,17 @@ pub enum KernelError {
     #[error("could not watch the kernel's resources")]
     Watch(#[source] Box<CacheError>),
     /// The key of push tokens could not be read or made.
-    #[error("could not keep the key of metrics tokens in Secret {NAMESPACE}/{PUSH_SECRET}")]
-    PushKey(#[source] KubeError),
+    #[error("could not keep the key of metrics tokens in Secret {namespace}/{PUSH_SECRET}")]
+    PushKey {
+        /// The kernel's namespace.
+        namespace: String,
+        /// What went wrong.
+        #[source]
+        source: KubeError,
+    },
     /// The Secret has no key.
-    #[error("Secret {NAMESPACE}/{PUSH_SECRET} has no entry `key`: delete it, and the kernel makes another")]
-    PushKeyMissing,
+    #[error("Secret {0}/{PUSH_SECRET} has no entry `key`: delete it, and the kernel makes another")]
+    PushKeyMissing(String),
 }
 
 impl From<CacheError> for KernelError {
@@ -140,7 +148,7 @@ impl Kernel {
     pub async fn push_key(&self) -> Result<PushKey, KernelError> {
         match &self.config.push_key {
             Some(key) => Ok(key.clone()),
-            None => keep_push_key(&self.config.client).await,
+            None => keep_push_key(&self.config.client, &self.config.namespace).await,
         }
     }
 
@@ -331,17 +339,28 @@ async fn served(client: &Client) -> bool {
 }
 
 /// Reads the key from its Secret; makes it, where there is none.
-async fn keep_push_key(client: &Client) -> Result<PushKey, KernelError> {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
-    if let Some(key) = read_push_key(&secrets).await? {
+async fn keep_push_key(client: &Client, own: &str) -> Result<PushKey, KernelError> {
+    let failed = |source| KernelError::PushKey { namespace: own.to_owned(), source };
+    let missing = || KernelError::PushKeyMissing(own.to_owned());
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), own);
+    let read = async || -> Result<Option<PushKey>, KernelError> {
+        let Some(secret) = secrets.get_opt(PUSH_SECRET).await.map_err(failed)? else { return Ok(None) };
+        let key = secret.data.and_then(|mut data| data.remove("key")).filter(|key| !key.0.is_empty());
+        key.map(|key| Some(PushKey::new(key.0))).ok_or_else(missing)
+    };
+    if let Some(key) = read().await? {
         return Ok(key);
     }
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace = Namespace {
-        metadata: ObjectMeta { name: Some(NAMESPACE.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta { name: Some(own.to_owned()), ..ObjectMeta::default() },
         ..Namespace::default()
     };
-    unless_there(namespaces.create(&PostParams::default(), &namespace).await)?;
+    match namespaces.create(&PostParams::default(), &namespace).await {
+        // Whoever may not make namespaces has been given one.
+        Err(KubeError::Api(status)) if status.code == 403 => {}
+        created => unless_there(created).map_err(failed)?,
+    }
     let random: [u8; 32] = rand::random();
     let secret = Secret {
         metadata: ObjectMeta { name: Some(PUSH_SECRET.to_owned()), ..ObjectMeta::default() },
@@ -349,24 +368,16 @@ async fn keep_push_key(client: &Client) -> Result<PushKey, KernelError> {
         data: Some([("key".to_owned(), ByteString(STANDARD.encode(random).into_bytes()))].into()),
         ..Secret::default()
     };
-    unless_there(secrets.create(&PostParams::default(), &secret).await)?;
+    unless_there(secrets.create(&PostParams::default(), &secret).await).map_err(failed)?;
     // Of two kernels that made one at once, one's was kept: read back which.
-    read_push_key(&secrets).await?.ok_or(KernelError::PushKeyMissing)
-}
-
-async fn read_push_key(secrets: &Api<Secret>) -> Result<Option<PushKey>, KernelError> {
-    let Some(secret) = secrets.get_opt(PUSH_SECRET).await.map_err(KernelError::PushKey)? else {
-        return Ok(None);
-    };
-    let key = secret.data.and_then(|mut data| data.remove("key")).filter(|key| !key.0.is_empty());
-    key.map(|key| Some(PushKey::new(key.0))).ok_or(KernelError::PushKeyMissing)
+    read().await?.ok_or_else(missing)
 }
 
 /// A thing that is to exist may exist already.
-fn unless_there<T>(created: Result<T, KubeError>) -> Result<(), KernelError> {
+fn unless_there<T>(created: Result<T, KubeError>) -> Result<(), KubeError> {
     match created {
         Ok(_) => Ok(()),
         Err(KubeError::Api(status)) if status.code == 409 => Ok(()),
-        Err(error) => Err(KernelError::PushKey(error)),
+        Err(error) => Err(error),
     }
 }

@@ -22,6 +22,7 @@ pub mod measure;
 mod observe;
 mod plugin;
 pub mod queue;
+pub mod rbac;
 mod reconcile;
 mod selector;
 pub mod service;

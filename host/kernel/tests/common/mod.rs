@@ -224,6 +224,7 @@ impl Running {
             client: client.clone(),
             plugins: Arc::new(plugins.clone()),
             push_url: Some("http://127.0.0.1:1".to_owned()),
+            namespace: purlin_kernel::NAMESPACE.to_owned(),
             push_key: None,
             workers: 8,
             holdings: Holdings::everything(),
