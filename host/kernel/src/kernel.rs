@@ -1,6 +1,7 @@
 //! Puts the loops together and runs them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -15,17 +16,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{API_VERSION, crds};
-use crate::cache::{Cache, CacheError, ChangeEvent, Kind, Subscriber, Subscription};
+use crate::cache::{Cache, CacheError, ChangeEvent, Kind, Subscriber, Subscription, discover};
 use crate::dialect::DialectEngine;
 use crate::event::{EventRecorder, recorder};
 use crate::experiment::ExperimentLoop;
 use crate::expression::Conditions;
 use crate::key::{Gvk, ObjectKey, controller_of};
 use crate::measure::push::PushKey;
-use crate::observe::KernelMetrics;
+use crate::observe::{KernelMetrics, ShardMetrics};
 use crate::plugin::{DefinitionError, InstalledPlugins, PluginLoop, install};
 use crate::queue::{Backoff, WorkQueue};
 use crate::reconcile::{self, Reconciler};
+use crate::shard::fence::Writers;
+use crate::shard::{Domain, Holdings};
 use crate::stage::PluginSource;
 use crate::trial::{PushConfig, TrialLoop};
 
@@ -35,6 +38,8 @@ pub const NAMESPACE: &str = "purlin-system";
 const PUSH_SECRET: &str = "purlin-metrics-key";
 /// Keys that a loop's queue holds.
 const QUEUE: usize = 100_000;
+/// How often the kernel looks again whether it can install its definitions, or somebody has.
+const DEFINED_AGAIN: Duration = Duration::from_millis(500);
 
 /// What a kernel is made of.
 pub struct Config {
@@ -45,10 +50,16 @@ pub struct Config {
     /// Scheme, host and port under which Pods reach [`push_router`](crate::measure::push::push_router); without it no
     /// trial is told where to push.
     pub push_url: Option<String>,
-    /// The key of push tokens; without it one is kept in the Secret `purlin-system/purlin-metrics-key`.
+    /// Where the kernel keeps what is its own, such as [`NAMESPACE`].
+    pub namespace: String,
+    /// The key of push tokens; without it one is kept in the Secret `purlin-metrics-key` of the kernel's namespace.
     pub push_key: Option<PushKey>,
     /// Objects of one kind that are worked on at the same time.
     pub workers: usize,
+    /// What this replica has of the work; everything, where there are no others.
+    pub holdings: Holdings,
+    /// Whether the kernel installs its own definitions. Where it does not, it waits for them.
+    pub install_definitions: bool,
 }
 
 /// Why the kernel could not start.
@@ -61,11 +72,17 @@ pub enum KernelError {
     #[error("could not watch the kernel's resources")]
     Watch(#[source] Box<CacheError>),
     /// The key of push tokens could not be read or made.
-    #[error("could not keep the key of metrics tokens in Secret {NAMESPACE}/{PUSH_SECRET}")]
-    PushKey(#[source] KubeError),
+    #[error("could not keep the key of metrics tokens in Secret {namespace}/{PUSH_SECRET}")]
+    PushKey {
+        /// The kernel's namespace.
+        namespace: String,
+        /// What went wrong.
+        #[source]
+        source: KubeError,
+    },
     /// The Secret has no key.
-    #[error("Secret {NAMESPACE}/{PUSH_SECRET} has no entry `key`: delete it, and the kernel makes another")]
-    PushKeyMissing,
+    #[error("Secret {0}/{PUSH_SECRET} has no entry `key`: delete it, and the kernel makes another")]
+    PushKeyMissing(String),
 }
 
 impl From<CacheError> for KernelError {
@@ -119,6 +136,11 @@ impl Kernel {
         self.installed.clone()
     }
 
+    /// The metrics of the election that shares out the work.
+    pub fn shard_metrics(&self) -> ShardMetrics {
+        self.metrics.shards()
+    }
+
     /// The key of push tokens: the configured one, or the one in the Secret, which is made where there is none.
     ///
     /// # Errors
@@ -126,23 +148,25 @@ impl Kernel {
     pub async fn push_key(&self) -> Result<PushKey, KernelError> {
         match &self.config.push_key {
             Some(key) => Ok(key.clone()),
-            None => keep_push_key(&self.config.client).await,
+            None => keep_push_key(&self.config.client, &self.config.namespace).await,
         }
     }
 
     /// Installs the kernel's resources and runs every loop until `stop`. Passes in progress are finished.
     ///
     /// # Expected flow
-    /// Definitions first, then the shared watches, then the loops. Leadership belongs between the second and the
-    /// third: a replica that does not lead may watch, and must not decide.
+    /// Definitions first, then the shared watches, then the loops. A replica that holds nothing watches all the same,
+    /// so that it can go on at once where another ends.
     ///
     /// # Errors
     /// The definitions could not be installed or the kinds not be watched. Once the loops run, nothing ends them but
     /// `stop`: what fails is tried again.
     pub async fn run(self, stop: CancellationToken) -> Result<(), KernelError> {
         let client = self.config.client.clone();
-        let definitions: Vec<_> = crds().iter().filter_map(|crd| serde_json::to_value(crd).ok()).collect();
-        install(&client, "purlin-kernel", &definitions).await?;
+        tokio::select! {
+            defined = self.define() => defined?,
+            () = stop.cancelled() => return Ok(()),
+        }
         let push = match &self.config.push_url {
             Some(url) => Some(PushConfig { url: url.clone(), key: self.push_key().await? }),
             None => None,
@@ -154,13 +178,15 @@ impl Kernel {
         let mut tasks = JoinSet::new();
         let writing = stop.clone();
         tasks.spawn(async move { writer.run(writing).await });
-        let loops = self.start(&client, &cache, &events, push, &mut tasks).await?;
+        let loops = self.start(&cache, &events, push, &mut tasks).await?;
         for subscription in &loops.subscriptions {
             tokio::select! {
                 () = subscription.kind().synced() => {}
                 () = stop.cancelled() => {}
             }
         }
+        let (opening, whole, end) = (self.config.holdings.clone(), cache.clone(), stop.clone());
+        tasks.spawn(async move { opening.open_parts(|| whole.refresh(), end).await });
         self.ready.send_replace(true);
         tracing::info!("kernel ready");
         stop.cancelled().await;
@@ -174,9 +200,34 @@ impl Kernel {
         Ok(())
     }
 
+    /// Installs the kernel's definitions, if this replica is to and leads; else waits until they are there.
+    async fn define(&self) -> Result<(), KernelError> {
+        let Config { client, holdings, install_definitions, .. } = &self.config;
+        let definitions: Vec<_> = crds().iter().filter_map(|crd| serde_json::to_value(crd).ok()).collect();
+        let mut said = false;
+        loop {
+            if *install_definitions && holdings.holds(Domain::Leader) {
+                match install(client, "purlin-kernel", &definitions).await {
+                    // Another server's trouble passes; alone in a process with the server, it is a fault.
+                    Err(error) if holdings.is_shared() => {
+                        tracing::warn!(error = %crate::report(&error), "definitions not installed; trying again");
+                    }
+                    installed => return Ok(installed?),
+                }
+            } else if served(client).await {
+                return Ok(());
+            } else if !std::mem::replace(&mut said, true) {
+                tracing::warn!(
+                    "waiting for the kernel's CustomResourceDefinitions: the leader installs them, or a person with \
+                     `purlin crds | kubectl apply --server-side -f -`"
+                );
+            }
+            tokio::time::sleep(DEFINED_AGAIN).await;
+        }
+    }
+
     async fn start(
         &self,
-        client: &Client,
         cache: &Cache,
         events: &EventRecorder,
         push: Option<PushConfig>,
@@ -196,8 +247,11 @@ impl Kernel {
         let (of_trials, trial_kind) = watch("Trial", Arc::new(Itself(trials.clone()))).await?;
         let (to_experiments, _) = watch("Trial", Arc::new(ToExperiment(experiments.clone()))).await?;
         let conditions = Arc::new(Conditions::default());
+        let Config { client, holdings, .. } = &self.config;
+        let writers = Writers::new(client, holdings, self.metrics.writes_fenced());
         let dialects = DialectEngine {
-            client: client.clone(),
+            writers: writers.clone(),
+            holdings: holdings.clone(),
             cache: cache.clone(),
             events: events.clone(),
             metrics: self.metrics.clone(),
@@ -207,7 +261,7 @@ impl Kernel {
         let plugin_loop =
             Arc::new(PluginLoop::new(plugin_kind, plugins.clone(), self.config.plugins.clone(), dialects));
         let experiment_loop = Arc::new(ExperimentLoop::new(
-            client.clone(),
+            writers.of_namespace.clone(),
             experiment_kind,
             trial_kind.clone(),
             self.installed.clone(),
@@ -215,7 +269,7 @@ impl Kernel {
             events.clone(),
         ));
         let trial_loop = Arc::new(TrialLoop::new(
-            client.clone(),
+            writers.of_namespace.clone(),
             cache.clone(),
             trial_kind,
             conditions,
@@ -241,7 +295,7 @@ impl Kernel {
         queue: &Arc<WorkQueue<ObjectKey>>,
         reconciler: &Arc<R>,
     ) {
-        reconcile::spawn(tasks, workers, queue, reconciler, &self.metrics);
+        reconcile::spawn(tasks, workers, queue, reconciler, &self.config.holdings, &self.metrics);
     }
 }
 
@@ -273,18 +327,40 @@ impl Subscriber for ToExperiment {
     }
 }
 
+/// Whether the server serves all of the kernel's kinds.
+async fn served(client: &Client) -> bool {
+    for crd in crds() {
+        let names = &crd.spec.names;
+        if discover(client, &Gvk::new(API_VERSION, &names.kind)).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
 /// Reads the key from its Secret; makes it, where there is none.
-async fn keep_push_key(client: &Client) -> Result<PushKey, KernelError> {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
-    if let Some(key) = read_push_key(&secrets).await? {
+async fn keep_push_key(client: &Client, own: &str) -> Result<PushKey, KernelError> {
+    let failed = |source| KernelError::PushKey { namespace: own.to_owned(), source };
+    let missing = || KernelError::PushKeyMissing(own.to_owned());
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), own);
+    let read = async || -> Result<Option<PushKey>, KernelError> {
+        let Some(secret) = secrets.get_opt(PUSH_SECRET).await.map_err(failed)? else { return Ok(None) };
+        let key = secret.data.and_then(|mut data| data.remove("key")).filter(|key| !key.0.is_empty());
+        key.map(|key| Some(PushKey::new(key.0))).ok_or_else(missing)
+    };
+    if let Some(key) = read().await? {
         return Ok(key);
     }
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace = Namespace {
-        metadata: ObjectMeta { name: Some(NAMESPACE.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta { name: Some(own.to_owned()), ..ObjectMeta::default() },
         ..Namespace::default()
     };
-    unless_there(namespaces.create(&PostParams::default(), &namespace).await)?;
+    match namespaces.create(&PostParams::default(), &namespace).await {
+        // Whoever may not make namespaces has been given one.
+        Err(KubeError::Api(status)) if status.code == 403 => {}
+        created => unless_there(created).map_err(failed)?,
+    }
     let random: [u8; 32] = rand::random();
     let secret = Secret {
         metadata: ObjectMeta { name: Some(PUSH_SECRET.to_owned()), ..ObjectMeta::default() },
@@ -292,24 +368,16 @@ async fn keep_push_key(client: &Client) -> Result<PushKey, KernelError> {
         data: Some([("key".to_owned(), ByteString(STANDARD.encode(random).into_bytes()))].into()),
         ..Secret::default()
     };
-    unless_there(secrets.create(&PostParams::default(), &secret).await)?;
+    unless_there(secrets.create(&PostParams::default(), &secret).await).map_err(failed)?;
     // Of two kernels that made one at once, one's was kept: read back which.
-    read_push_key(&secrets).await?.ok_or(KernelError::PushKeyMissing)
-}
-
-async fn read_push_key(secrets: &Api<Secret>) -> Result<Option<PushKey>, KernelError> {
-    let Some(secret) = secrets.get_opt(PUSH_SECRET).await.map_err(KernelError::PushKey)? else {
-        return Ok(None);
-    };
-    let key = secret.data.and_then(|mut data| data.remove("key")).filter(|key| !key.0.is_empty());
-    key.map(|key| Some(PushKey::new(key.0))).ok_or(KernelError::PushKeyMissing)
+    read().await?.ok_or_else(missing)
 }
 
 /// A thing that is to exist may exist already.
-fn unless_there<T>(created: Result<T, KubeError>) -> Result<(), KernelError> {
+fn unless_there<T>(created: Result<T, KubeError>) -> Result<(), KubeError> {
     match created {
         Ok(_) => Ok(()),
         Err(KubeError::Api(status)) if status.code == 409 => Ok(()),
-        Err(error) => Err(KernelError::PushKey(error)),
+        Err(error) => Err(error),
     }
 }

@@ -22,9 +22,11 @@ pub mod measure;
 mod observe;
 mod plugin;
 pub mod queue;
+pub mod rbac;
 mod reconcile;
 mod selector;
 pub mod service;
+pub mod shard;
 pub mod stage;
 mod trial;
 
@@ -33,7 +35,7 @@ use std::fmt;
 pub use api::crds;
 pub use kernel::{Config, Kernel, KernelError, NAMESPACE, Readiness};
 pub use key::{Gvk, ObjectKey};
-pub use observe::KernelMetrics;
+pub use observe::{KernelMetrics, ShardMetrics};
 pub use plugin::SandboxedSource;
 pub use trial::PushConfig;
 

@@ -83,6 +83,27 @@ pub struct KernelMetrics {
     objects: Family<WatchedKind, Gauge>,
     watch_errors: Family<WatchedKind, Counter>,
     events_dropped: Counter,
+    shards: ShardMetrics,
+    writes_fenced: Counter,
+}
+
+/// What the election counts.
+#[derive(Clone, Debug, Default)]
+pub struct ShardMetrics {
+    held: Gauge,
+    leads: Gauge,
+    failures: Counter,
+}
+
+impl ShardMetrics {
+    pub(crate) fn holds(&self, shards: usize, leads: bool) {
+        self.held.set(shards as i64);
+        self.leads.set(i64::from(leads));
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failures.inc();
+    }
 }
 
 impl Default for KernelMetrics {
@@ -100,6 +121,8 @@ impl Default for KernelMetrics {
             objects: Family::default(),
             watch_errors: Family::default(),
             events_dropped: Counter::default(),
+            shards: ShardMetrics::default(),
+            writes_fenced: Counter::default(),
         }
     }
 }
@@ -133,7 +156,28 @@ impl KernelMetrics {
             "Events not recorded, for want of room",
             metrics.events_dropped.clone(),
         );
+        registry.register("shards_held", "Shards that this replica has", metrics.shards.held.clone());
+        registry.register("leader", "Whether this replica leads: 1 or 0", metrics.shards.leads.clone());
+        registry.register(
+            "lease_failures",
+            "Requests about Leases that failed, conflicts not counted",
+            metrics.shards.failures.clone(),
+        );
+        registry.register(
+            "writes_fenced",
+            "Writes that were kept back, for want of the right to make them",
+            metrics.writes_fenced.clone(),
+        );
         metrics
+    }
+
+    /// The metrics of the election.
+    pub fn shards(&self) -> ShardMetrics {
+        self.shards.clone()
+    }
+
+    pub(crate) fn writes_fenced(&self) -> &Counter {
+        &self.writes_fenced
     }
 
     /// The metrics of one loop's queue.

@@ -37,6 +37,7 @@ async fn run(kubeconfig: PathBuf, data_dir: Option<PathBuf>, map: Option<PathBuf
         shim: vec![std::env::current_exe()?.into(), "shim".into()],
         images: Arc::new(NoImages),
         on_shutdown: OnShutdown::Leave,
+        log_endpoint: None,
         metrics: Metrics::default(),
     })?;
     let stop = CancellationToken::new();

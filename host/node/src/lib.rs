@@ -6,6 +6,7 @@
 
 mod backoff;
 mod capabilities;
+mod endpoint;
 mod env;
 mod events;
 mod expand;
@@ -24,6 +25,7 @@ pub mod shim;
 mod volume;
 
 pub use capabilities::{Capabilities, capabilities};
+pub use endpoint::{EndpointError, LogEndpoint};
 pub use image::{ImageError, ImageSource, NoImages, WasmImage};
 pub use image_map::{ImageMap, ImageMapError};
 pub use logs::{LogRequest, LogsError};

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,6 +59,8 @@ pub struct Config {
     pub images: Arc<dyn ImageSource>,
     /// What becomes of containers at an orderly shutdown.
     pub on_shutdown: OnShutdown,
+    /// Where the API server reads logs ([`LogEndpoint`](crate::LogEndpoint)); none where it gets them in process.
+    pub log_endpoint: Option<SocketAddr>,
     /// Registered metrics.
     pub metrics: Metrics,
 }
@@ -118,6 +121,7 @@ impl Shared {
 pub struct Node {
     name: String,
     on_shutdown: OnShutdown,
+    log_endpoint: Option<SocketAddr>,
     pub(crate) shared: Arc<Shared>,
     events: tokio::sync::Mutex<mpsc::Receiver<QueuedEvent>>,
 }
@@ -153,6 +157,7 @@ impl Node {
                 Node {
                     name: config.name,
                     on_shutdown: config.on_shutdown,
+                    log_endpoint: config.log_endpoint,
                     shared: Arc::new(shared),
                     events: tokio::sync::Mutex::new(waiting),
                 }
@@ -165,7 +170,7 @@ impl Node {
     /// When the Node object cannot be written at the start.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), NodeError> {
         let client = self.shared.client.clone();
-        registration::register(&client, &self.name)
+        registration::register(&client, &self.name, self.log_endpoint)
             .await
             .map_err(|source| NodeError::Register { name: self.name.clone(), source })?;
         let mut waiting = self.events.lock().await;

@@ -1,5 +1,6 @@
 //! The Node object and its Lease: what the node says about itself to the API.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
@@ -15,7 +16,11 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const LEASES: &str = "kube-node-lease";
 
 /// Creates the Node where it is missing, and writes its status.
-pub(crate) async fn register(client: &Client, name: &str) -> Result<(), kube::Error> {
+pub(crate) async fn register(
+    client: &Client,
+    name: &str,
+    log_endpoint: Option<SocketAddr>,
+) -> Result<(), kube::Error> {
     let nodes: Api<Node> = Api::all(client.clone());
     let labels = json!({
         "kubernetes.io/hostname": name,
@@ -31,11 +36,13 @@ pub(crate) async fn register(client: &Client, name: &str) -> Result<(), kube::Er
     }
     // Nodes are made with this taint; it is the controller's to take away in a cluster, and there is none here.
     nodes.patch(name, &PatchParams::default(), &Patch::Merge(json!({"spec": {"taints": null}}))).await?;
-    nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(json!({"status": status()}))).await?;
+    nodes
+        .patch_status(name, &PatchParams::default(), &Patch::Merge(json!({"status": status(log_endpoint)})))
+        .await?;
     Ok(())
 }
 
-fn status() -> Value {
+fn status(log_endpoint: Option<SocketAddr>) -> Value {
     let now = jiff::Timestamp::now();
     let capacity = resources::capacity();
     let amount = json!({
@@ -60,9 +67,10 @@ fn status() -> Value {
             condition("Ready", "True", "KubeletReady", "the node takes Pods"),
         ],
         "addresses": [
-            {"type": "InternalIP", "address": crate::ADDRESS},
+            {"type": "InternalIP", "address": log_endpoint.map_or(crate::ADDRESS.to_owned(), |at| at.ip().to_string())},
             {"type": "Hostname", "address": "localhost"},
         ],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": log_endpoint.map_or(0, |at| at.port())}},
         "nodeInfo": {
             "architecture": architecture(),
             "operatingSystem": "linux",

@@ -1,7 +1,10 @@
 //! The command line, as clap types. What the commands do is in the modules named after them.
 
 use std::net::IpAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -17,6 +20,7 @@ use crate::services::ServiceArgs;
     arg_required_else_help = true,
     after_help = "Examples:\n  \
         purlin up                                  start the whole platform on this machine\n  \
+        purlin run --kubeconfig admin.yaml         run the kernel against a cluster\n  \
         purlin plugin list                         show the installed plugins\n  \
         purlin plugin inspect ./component.wasm     show what a plugin is and asks for\n  \
         purlin doctor                              check what this machine offers\n\n\
@@ -71,6 +75,17 @@ pub(crate) enum Output {
 pub(crate) enum Command {
     /// Run the whole platform in this process: API, node, registry, kernel
     Up(UpArgs),
+    /// Run the kernel against a real API server, as one of several replicas
+    Run(RunArgs),
+    /// Run the embedded node against a real API server: Pods as local processes and Wasm
+    Node(NodeArgs),
+    /// Serve a plugin registry with the plugins that come with Purlin
+    Registry(RegistryArgs),
+    /// Print the kernel's CustomResourceDefinitions as YAML
+    #[command(after_help = "Example:\n  purlin crds | kubectl apply --server-side -f -")]
+    Crds,
+    /// Print the rights that the kernel needs for itself and for plugins, as YAML
+    Rbac(RbacArgs),
     /// Work with plugins: pack, push, pull, inspect, list, install
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -119,6 +134,168 @@ pub(crate) struct UpArgs {
     pub(crate) api_only: bool,
     #[command(flatten)]
     pub(crate) services: ServiceArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    purlin run --kubeconfig admin.yaml --cache-dir ./cache\n  \
+    purlin run --shards 4 --push-url http://purlin-metrics.purlin-system:7445\n\n\
+    Every replica runs the same command. Work is split by namespace into shards, which the replicas share.")]
+pub(crate) struct RunArgs {
+    /// Credentials of the cluster; else $KUBECONFIG, else those of the Pod's ServiceAccount
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Into how many shards namespaces are split; the same for all replicas
+    #[arg(long, env = "PURLIN_SHARDS", default_value = "4", value_name = "N")]
+    pub(crate) shards: NonZeroU32,
+    /// Name of this replica, a DNS label that no other has; by default the host's name and some characters
+    #[arg(long, env = "PURLIN_IDENTITY", value_name = "NAME", value_parser = dns_label)]
+    pub(crate) identity: Option<String>,
+    /// Namespace of the Leases and of what else is the kernel's own
+    #[arg(long, env = "PURLIN_NAMESPACE", default_value = purlin_kernel::NAMESPACE, value_parser = dns_label)]
+    pub(crate) namespace: String,
+    /// How long a Lease lasts that is not renewed
+    #[arg(long, default_value = "5s", value_name = "TIME")]
+    pub(crate) lease_duration: Seconds,
+    /// How often Leases are renewed; at most half of the duration
+    #[arg(long, default_value = "2s", value_name = "TIME")]
+    pub(crate) renew_interval: Seconds,
+    /// Address to serve health, metrics and the metrics push on
+    #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
+    pub(crate) bind: IpAddr,
+    /// Port of health, metrics and the metrics push
+    #[arg(long, default_value_t = 7445)]
+    pub(crate) port: u16,
+    /// Where Pods reach the metrics push of some replica; without it trials cannot push
+    #[arg(long, env = "PURLIN_PUSH_URL", value_name = "URL")]
+    pub(crate) push_url: Option<String>,
+    /// Whether the leader installs the kernel's CustomResourceDefinitions; see also `purlin crds`
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
+    pub(crate) install_crds: bool,
+    /// Where compiled plugins are kept; may be lost at any time, must not be shared
+    #[arg(long, env = "PURLIN_CACHE_DIR", value_name = "DIR", default_value_os_t = default_data_dir().join("code-cache"))]
+    pub(crate) cache_dir: PathBuf,
+    /// Where blobs of plugins with the capability `blob` are kept; without it they have none
+    #[arg(long, value_name = "DIR")]
+    pub(crate) blob_dir: Option<PathBuf>,
+    /// Objects of one kind that are worked on at the same time
+    #[arg(long, default_value = "8", value_name = "N")]
+    pub(crate) workers: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) services: ServiceArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  purlin node --name worker-1 --image-map image-map.yaml --data-dir ./node"
+)]
+pub(crate) struct NodeArgs {
+    /// Credentials of the cluster; else $KUBECONFIG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Name of the Node
+    #[arg(long, default_value = "purlin", value_name = "NAME", value_parser = dns_label)]
+    pub(crate) name: String,
+    /// Where the state of containers is kept
+    #[arg(long, env = "PURLIN_DATA_DIR", value_name = "DIR", default_value_os_t = default_data_dir())]
+    pub(crate) data_dir: PathBuf,
+    /// Says which host programs stand for which container images
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image_map: Option<PathBuf>,
+    /// Address to listen on for the API server, which reads logs there
+    #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
+    pub(crate) bind: IpAddr,
+    /// Port to listen on for the API server
+    #[arg(long, default_value_t = 10250)]
+    pub(crate) port: u16,
+    /// Authority (PEM) of the certificate that the API server shows; by default the one that the cluster publishes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_ca: Option<PathBuf>,
+    /// Leave Pods that name no node to the cluster's own scheduler
+    #[arg(long)]
+    pub(crate) no_scheduler: bool,
+    /// Leave Jobs to the cluster's own controller
+    #[arg(long)]
+    pub(crate) no_job_controller: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  purlin registry --data-dir ./registry --port 7444")]
+pub(crate) struct RegistryArgs {
+    /// Where the registry's content is kept
+    #[arg(long, value_name = "DIR", default_value_os_t = default_data_dir().join("registry"))]
+    pub(crate) data_dir: PathBuf,
+    /// Port to serve plain HTTP on
+    #[arg(long, default_value_t = 7444)]
+    pub(crate) port: u16,
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
+    pub(crate) bind: IpAddr,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    purlin rbac | kubectl apply -f -                            for the plugins that are installed\n  \
+    purlin rbac --plugin localhost:7444/purlin/dialect-katib:0.1.0\n  \
+    purlin rbac --kernel-only                                   before any plugin is installed")]
+pub(crate) struct RbacArgs {
+    /// A component file or a reference whose needs to include; may be given several times. Without it, and without
+    /// --kernel-only, those installed in the cluster
+    #[arg(long = "plugin", value_name = "PLUGIN", conflicts_with = "kernel_only")]
+    pub(crate) plugins: Vec<String>,
+    /// Only what the kernel needs for itself
+    #[arg(long)]
+    pub(crate) kernel_only: bool,
+    /// Namespace of the kernel
+    #[arg(long, default_value = purlin_kernel::NAMESPACE, value_parser = dns_label)]
+    pub(crate) namespace: String,
+    /// ServiceAccount that the kernel runs as
+    #[arg(long, default_value = "purlin-kernel", value_name = "NAME", value_parser = dns_label)]
+    pub(crate) service_account: String,
+    /// Whether the kernel installs its own CustomResourceDefinitions
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
+    pub(crate) install_crds: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// A time as people write it: `5s`, `500ms`, `2m`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seconds(Duration);
+
+impl From<Seconds> for Duration {
+    fn from(time: Seconds) -> Self {
+        time.0
+    }
+}
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        let amount = text.strip_suffix(unit).and_then(|digits| digits.parse::<u64>().ok());
+        let time = match (amount, unit) {
+            (Some(amount), "ms") => Some(Duration::from_millis(amount)),
+            (Some(amount), "s") => Some(Duration::from_secs(amount)),
+            (Some(amount), "m") => amount.checked_mul(60).map(Duration::from_secs),
+            _ => None,
+        };
+        time.map(Seconds).ok_or_else(|| "write a whole number and its unit, as in 5s, 500ms or 2m".to_owned())
+    }
+}
+
+fn dns_label(text: &str) -> Result<String, String> {
+    let edge = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let sound = matches!((bytes.first(), bytes.last()), (Some(first), Some(last)) if edge(*first) && edge(*last))
+        && bytes.len() <= 63
+        && bytes.iter().all(|letter| edge(*letter) || *letter == b'-');
+    if sound {
+        return Ok(text.to_owned());
+    }
+    Err("write a DNS label: at most 63 lower-case letters, digits and '-', with no '-' at its ends"
+        .to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -248,6 +425,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(Duration::from("1500ms".parse::<Seconds>().unwrap()), Duration::from_millis(1500));
+        assert!("5".parse::<Seconds>().is_err() && "s".parse::<Seconds>().is_err());
+        assert!("-1s".parse::<Seconds>().is_err() && "99999999999999999999s".parse::<Seconds>().is_err());
     }
 
     #[test]

@@ -2,10 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+mod adapters;
+mod bundle;
 mod cli;
+mod connect;
 mod doctor;
+mod manifests;
+mod node;
 mod output;
+mod parts;
 mod plugin;
+mod registry;
+mod reporter;
+mod run;
 mod services;
 mod up;
 
@@ -31,6 +40,11 @@ fn main() -> ExitCode {
         Command::Doctor(args) => {
             doctor::run(&args).map(|sound| if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::Crds => manifests::crds().map(|()| ExitCode::SUCCESS),
+        Command::Rbac(args) => with_runtime(cli.log, || manifests::rbac(&args)),
+        Command::Run(args) => with_runtime(cli.log, || run::run(&args)),
+        Command::Node(args) => with_runtime(cli.log, || node::run(&args)),
+        Command::Registry(args) => with_runtime(cli.log, || registry::run(&args)),
         Command::Up(args) => with_runtime(cli.log, || up::run(&args)),
         Command::Plugin(command) => with_runtime(cli.log, || plugin::run(&command)),
     };

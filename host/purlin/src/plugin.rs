@@ -6,14 +6,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::{Condition, await_condition};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, ResourceExt as _};
 use purlin_kernel::api::Plugin;
 use purlin_registry::{Artifact, Capability, ClientConfig, Manifest, Reference, Resolved};
 use serde_json::{Value, json};
 
-use crate::cli::{ClusterArgs, Output, PluginCommand, default_data_dir};
+use crate::cli::{ClusterArgs, Output, PluginCommand};
+use crate::connect::connect;
 use crate::output;
 
 /// The field manager under which a person installs.
@@ -149,7 +149,7 @@ async fn inspect(plugin: &str, cluster: &ClusterArgs, form: Output) -> Result<()
 }
 
 /// The artifact that a cluster's plugin is locked to.
-async fn fetch_installed(name: &str, cluster: &ClusterArgs) -> Result<Artifact> {
+pub(crate) async fn fetch_installed(name: &str, cluster: &ClusterArgs) -> Result<Artifact> {
     let api: Api<Plugin> = Api::all(connect(cluster).await?);
     let found = api.get_opt(name).await.context("cannot read the plugins")?;
     let plugin = found.with_context(|| {
@@ -266,7 +266,7 @@ fn registry() -> purlin_registry::Client {
     purlin_registry::Client::new(ClientConfig::default())
 }
 
-async fn fetch(reference: &str) -> Result<(Reference, Artifact)> {
+pub(crate) async fn fetch(reference: &str) -> Result<(Reference, Artifact)> {
     let reference: Reference = reference.parse()?;
     let client = registry();
     let resolved = client.resolve(&reference).await?;
@@ -274,28 +274,9 @@ async fn fetch(reference: &str) -> Result<(Reference, Artifact)> {
     Ok((reference, artifact))
 }
 
-fn read_component(file: &Path) -> Result<Artifact> {
+pub(crate) fn read_component(file: &Path) -> Result<Artifact> {
     let component =
         std::fs::read(file).with_context(|| format!("cannot read the component {}", file.display()))?;
     Artifact::from_component(Bytes::from(component))
         .with_context(|| format!("{} is no plugin", file.display()))
-}
-
-async fn connect(cluster: &ClusterArgs) -> Result<Client> {
-    let environment = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
-    let local = default_data_dir().join("kubeconfig");
-    let file = match (&cluster.kubeconfig, environment) {
-        (Some(file), _) => Some(file.clone()),
-        (None, Some(_)) => None,
-        (None, None) => Some(local).filter(|file| file.exists()),
-    };
-    let config = match file {
-        Some(file) => {
-            let read =
-                Kubeconfig::read_from(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?
-        }
-        None => kube::Config::infer().await.context("no cluster: start `purlin up`, or give --kubeconfig")?,
-    };
-    Ok(Client::try_from(config)?)
 }

@@ -1,40 +1,36 @@
 //! `purlin up`: the whole platform in this process. Takes the data directory and the ports, starts each part, installs
 //! the first-party plugins, says when it is ready, and stops everything in order.
 
-mod adapters;
-mod bundle;
 pub(crate) mod data_dir;
-mod install;
+pub(crate) mod install;
 mod ports;
-mod reporter;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use purlin_apiserver::{ApiServer, Identity};
+use purlin_kernel::shard::Holdings;
 use purlin_kernel::{Kernel, SandboxedSource, measure};
 use purlin_node::{ImageMap, Node, OnShutdown};
 use purlin_registry::Loopback;
 use purlin_sandbox::Sandbox;
 use purlin_telemetry::{AuditLog, Exposition, Readiness};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::{AuditFile, NodeLogs, RegistryImages};
+use crate::bundle;
 use crate::cli::UpArgs;
-use adapters::{AuditFile, NodeLogs, RegistryImages};
+use crate::node::spawn_node;
+use crate::parts::{self, Parts, Signals, ended_early, shim_command, shut_down, spawn_http};
+use crate::reporter::Reporter;
 use data_dir::DataDir;
 pub(crate) use ports::Ports;
-use reporter::Reporter;
 
 /// How long the first-party plugins may take to be compiled and ready, on a slow machine and for the first time.
 const PLUGINS_PATIENCE: Duration = Duration::from_secs(180);
-
-/// How long parts may take to stop before the process ends without them.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The embedded node's name.
 const NODE_NAME: &str = "purlin";
@@ -42,15 +38,11 @@ const NODE_NAME: &str = "purlin";
 /// Objects of one kind that the kernel works on at the same time.
 const KERNEL_WORKERS: usize = 8;
 
-/// The parts that run until the end, each with its name.
-type Parts = JoinSet<(&'static str, Result<()>)>;
-
 /// Runs until a signal or until a part ends by itself, which is a failure.
 pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     let started = Instant::now();
     let reporter = Reporter::new();
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = Signals::listen()?;
 
     let data = DataDir::open(&args.data_dir)?;
     let ports = Ports::from_first(args.port);
@@ -85,7 +77,9 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         spawn_http(&mut parts, "health and metrics", listeners.metrics, exposed, &stop);
         readiness.done("plugins");
         reporter.ready(started.elapsed(), &kubeconfig, ports, args.bind);
-        return serve(parts, &stop, &reporter, &mut interrupt, &mut terminate).await;
+        let outcome = parts::serve(parts, &stop, &mut signals).await;
+        reporter.stopped();
+        return outcome;
     }
 
     let registry_host = format!("localhost:{}", ports.registry);
@@ -106,12 +100,13 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
             shim: shim_command()?,
             images: Arc::new(RegistryImages::new()),
             on_shutdown: OnShutdown::Leave,
+            log_endpoint: None,
             metrics: purlin_node::Metrics::register(&mut metrics),
         })
         .context("cannot start the node")?,
     );
     api.set_pod_backend(Arc::new(NodeLogs::new(node.clone())));
-    spawn_node(&mut parts, &node, as_part, &stop);
+    spawn_node(&mut parts, &node, NODE_NAME, as_part, &stop);
 
     let sandbox = Sandbox::new(
         purlin_sandbox::Config { cache_dir: Some(data.join("code-cache")), ..Default::default() },
@@ -124,8 +119,11 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
             client: as_part("kernel"),
             plugins: Arc::new(SandboxedSource::new(oci, sandbox.clone())),
             push_url: Some(format!("http://{}", SocketAddr::new(args.bind, ports.metrics))),
+            namespace: purlin_kernel::NAMESPACE.to_owned(),
             push_key: None,
             workers: KERNEL_WORKERS,
+            holdings: Holdings::everything(),
+            install_definitions: true,
         },
         &mut metrics,
     );
@@ -151,41 +149,22 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     let outcome = tokio::select! {
         installed = install => installed,
         ended = parts.join_next() => Err(ended_early(ended)),
-        () = interrupted(&mut interrupt, &mut terminate) => {
-            return shut_down(parts, &stop, &reporter).await;
+        () = signals.any() => {
+            reporter.stopped();
+            return shut_down(parts, &stop).await;
         }
     };
     if let Err(error) = outcome {
-        shut_down(parts, &stop, &reporter).await?;
+        reporter.stopped();
+        shut_down(parts, &stop).await?;
         return Err(error);
     }
 
     readiness.done("plugins");
     reporter.ready(started.elapsed(), &kubeconfig, ports, args.bind);
-    serve(parts, &stop, &reporter, &mut interrupt, &mut terminate).await
-}
-
-/// Waits for a signal or for the end of a part, and stops the others.
-async fn serve(
-    mut parts: Parts,
-    stop: &CancellationToken,
-    reporter: &Reporter,
-    interrupt: &mut tokio::signal::unix::Signal,
-    terminate: &mut tokio::signal::unix::Signal,
-) -> Result<()> {
-    let outcome = tokio::select! {
-        ended = parts.join_next() => Err(ended_early(ended)),
-        () = interrupted(interrupt, terminate) => Ok(()),
-    };
-    shut_down(parts, stop, reporter).await?;
+    let outcome = parts::serve(parts, &stop, &mut signals).await;
+    reporter.stopped();
     outcome
-}
-
-/// This binary again, under its hidden subcommand.
-fn shim_command() -> Result<Vec<std::ffi::OsString>> {
-    let program = std::env::current_exe()
-        .context("cannot find this program's own file, which supervises containers")?;
-    Ok(vec![program.into_os_string(), "shim".into()])
 }
 
 fn spawn_api(
@@ -196,82 +175,4 @@ fn spawn_api(
 ) {
     let (api, stop) = (api.clone(), stop.clone());
     parts.spawn(async move { ("Kubernetes API", api.serve(listener, stop).await.map_err(Into::into)) });
-}
-
-fn spawn_node(
-    parts: &mut Parts,
-    node: &Arc<Node>,
-    as_part: impl Fn(&str) -> kube::Client,
-    stop: &CancellationToken,
-) {
-    let (running, token) = (node.clone(), stop.clone());
-    parts.spawn(async move { ("node", running.run(token).await.map_err(Into::into)) });
-    let (scheduling, token) = (as_part("scheduler"), stop.clone());
-    parts.spawn(async move {
-        purlin_node::scheduler::run(scheduling, NODE_NAME.to_owned(), token).await;
-        ("scheduler", Ok(()))
-    });
-    let (jobs, token) = (as_part("job-controller"), stop.clone());
-    parts.spawn(async move {
-        purlin_node::job::run(jobs, token).await;
-        ("Job controller", Ok(()))
-    });
-}
-
-fn spawn_http(
-    parts: &mut Parts,
-    name: &'static str,
-    listener: tokio::net::TcpListener,
-    router: axum::Router,
-    stop: &CancellationToken,
-) {
-    let stop = stop.clone();
-    parts.spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-        (name, served.map_err(Into::into))
-    });
-}
-
-async fn interrupted(
-    interrupt: &mut tokio::signal::unix::Signal,
-    terminate: &mut tokio::signal::unix::Signal,
-) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-fn ended_early(ended: Option<Result<(&'static str, Result<()>), tokio::task::JoinError>>) -> anyhow::Error {
-    match ended {
-        Some(Ok((name, Err(error)))) => error.context(format!("the {name} ended")),
-        Some(Ok((name, Ok(())))) => anyhow::anyhow!("the {name} ended by itself"),
-        Some(Err(error)) => anyhow::Error::from(error).context("a part of purlin failed"),
-        None => anyhow::anyhow!("no part of purlin is running"),
-    }
-}
-
-async fn shut_down(mut parts: Parts, stop: &CancellationToken, reporter: &Reporter) -> Result<()> {
-    reporter.stopping();
-    stop.cancel();
-    let drained = tokio::time::timeout(STOP_PATIENCE, async {
-        let mut failed = Vec::new();
-        while let Some(ended) = parts.join_next().await {
-            match ended {
-                Ok((name, Err(error))) => failed.push(format!("{name}: {error:#}")),
-                Ok((_, Ok(()))) => {}
-                Err(error) => failed.push(error.to_string()),
-            }
-        }
-        failed
-    })
-    .await;
-    match drained {
-        Ok(failed) if failed.is_empty() => Ok(()),
-        Ok(failed) => bail!("while stopping: {}", failed.join("; ")),
-        Err(_) => {
-            tracing::warn!("some parts did not stop in {} s and were ended", STOP_PATIENCE.as_secs());
-            Ok(())
-        }
-    }
 }

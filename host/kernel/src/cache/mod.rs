@@ -94,6 +94,9 @@ pub struct Kind {
     store: RwLock<Store>,
     subscribers: tokio::sync::Mutex<Vec<(u64, Arc<dyn Subscriber>)>>,
     synced: tokio::sync::watch::Sender<bool>,
+    /// How often a new list was asked for, and which of these askings the last complete list answers.
+    refresh: tokio::sync::watch::Sender<u64>,
+    refreshed: tokio::sync::watch::Sender<u64>,
     stop: CancellationToken,
     /// Subscriptions that exist; the kind is let go with the last one.
     users: Mutex<u64>,
@@ -150,6 +153,16 @@ impl Cache {
         Ok(subscription)
     }
 
+    /// Lists every watched kind anew, and returns when all of them hold what the server held when this was called, or
+    /// something newer. For a process that was cut off or stopped, whose watches may still be telling it of the past.
+    pub async fn refresh(&self) {
+        let kinds: Vec<_> = {
+            let kinds = self.inner.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+            kinds.values().cloned().collect()
+        };
+        futures::future::join_all(kinds.iter().map(|kind| kind.refresh())).await;
+    }
+
     /// A kind that is watched already.
     pub fn watched(&self, gvk: &Gvk) -> Option<Arc<Kind>> {
         self.inner.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(gvk).cloned()
@@ -175,6 +188,8 @@ impl Cache {
             store: RwLock::new(Store::default()),
             subscribers: tokio::sync::Mutex::new(Vec::new()),
             synced: tokio::sync::watch::Sender::new(false),
+            refresh: tokio::sync::watch::Sender::new(0),
+            refreshed: tokio::sync::watch::Sender::new(0),
             stop: self.inner.stop.child_token(),
             users: Mutex::new(0),
         });
@@ -224,6 +239,20 @@ impl Kind {
         let mut synced = self.synced.subscribe();
         tokio::select! {
             _ = synced.wait_for(|synced| *synced) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    /// Lists the kind anew. Also returns when the kind is let go.
+    async fn refresh(&self) {
+        let mut asked = 0;
+        self.refresh.send_modify(|number| {
+            *number += 1;
+            asked = *number;
+        });
+        let mut refreshed = self.refreshed.subscribe();
+        tokio::select! {
+            _ = refreshed.wait_for(|number| *number >= asked) => {}
             () = self.stop.cancelled() => {}
         }
     }

@@ -16,6 +16,10 @@ use super::{CachedObject, ChangeEvent, Kind, Store};
 use crate::key::ObjectKey;
 use crate::observe::KernelMetrics;
 
+/// How long the server keeps a watch open. A watch that is silent for a little longer is taken to be dead, so this also
+/// bounds for how long a connection that was cut without a word goes unnoticed.
+const WATCH_SECONDS: u32 = 30;
+
 /// Distinguishes subscriptions.
 pub(super) fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -25,27 +29,36 @@ pub(super) fn next_id() -> u64 {
 /// Feeds one kind until it is let go.
 pub(super) async fn run(client: Client, kind: Arc<Kind>, metrics: KernelMetrics) {
     let label = kind.gvk.to_string();
-    let events = watcher(kind.api(&client, None), watcher::Config::default()).default_backoff();
-    pin_mut!(events);
-    let mut relist = Relist::default();
-    loop {
-        let event = tokio::select! {
-            () = kind.stop.cancelled() => break,
-            event = events.next() => event,
-        };
-        match event {
-            Some(Ok(event)) => {
-                let (changes, complete) = apply(&kind, &mut relist, event);
-                if !changes.is_empty() || complete {
-                    metrics.cached(&label, kind.read(Store::len));
+    let mut asked = kind.refresh.subscribe();
+    'list: loop {
+        let number = *asked.borrow_and_update();
+        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let events = watcher(kind.api(&client, None), config).default_backoff();
+        pin_mut!(events);
+        let mut relist = Relist::default();
+        loop {
+            let event = tokio::select! {
+                () = kind.stop.cancelled() => break 'list,
+                _ = asked.changed() => continue 'list,
+                event = events.next() => event,
+            };
+            match event {
+                Some(Ok(event)) => {
+                    let (changes, complete) = apply(&kind, &mut relist, event);
+                    if !changes.is_empty() || complete {
+                        metrics.cached(&label, kind.read(Store::len));
+                    }
+                    tell(&kind, changes, complete).await;
+                    if complete {
+                        kind.refreshed.send_replace(number);
+                    }
                 }
-                tell(&kind, changes, complete).await;
+                Some(Err(error)) => {
+                    metrics.watch_failed(&label);
+                    tracing::debug!(kind = %label, error = %crate::report(&error), "watch interrupted; beginning again");
+                }
+                None => break 'list,
             }
-            Some(Err(error)) => {
-                metrics.watch_failed(&label);
-                tracing::debug!(kind = %label, error = %crate::report(&error), "watch interrupted; beginning again");
-            }
-            None => break,
         }
     }
     metrics.cached(&label, 0);

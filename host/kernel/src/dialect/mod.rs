@@ -14,7 +14,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
-use kube::Client;
 use purlin_registry::KindRef;
 use tokio::task::JoinSet;
 
@@ -25,6 +24,8 @@ use crate::observe::KernelMetrics;
 use crate::plugin::{Installed, InstalledPlugins};
 use crate::queue::{Backoff, WorkQueue};
 use crate::reconcile;
+use crate::shard::Holdings;
+use crate::shard::fence::Writers;
 
 use permit::Permit;
 use plan::Emittable;
@@ -38,7 +39,9 @@ const QUEUE: usize = 100_000;
 #[derive(Clone)]
 pub(crate) struct DialectEngine {
     /// To write with.
-    pub client: Client,
+    pub writers: Writers,
+    /// What this replica has.
+    pub holdings: Holdings,
     /// To read from.
     pub cache: Cache,
     /// To tell the user with.
@@ -112,7 +115,7 @@ impl DialectEngine {
         let watched = Watched { kinds, emittable };
         let reconciler = Arc::new(DialectLoop::new(
             name,
-            self.client.clone(),
+            self.writers.clone(),
             installed.plugin.clone(),
             watched,
             Permit::new(name, installed.rights.clone(), self.installed.clone()),
@@ -120,7 +123,7 @@ impl DialectEngine {
             self.events.clone(),
         ));
         let mut workers = JoinSet::new();
-        reconcile::spawn(&mut workers, self.workers, &queue, &reconciler, &self.metrics);
+        reconcile::spawn(&mut workers, self.workers, &queue, &reconciler, &self.holdings, &self.metrics);
         Ok(RunningDialect { queue, workers, _subscriptions: subscriptions })
     }
 }

@@ -25,12 +25,14 @@ use super::plan::{
     Applied, ChildKey, Desired, Emittable, Outline, Parent, desired, plan, settled_hash, status_patch,
 };
 use super::related::{ParentKey, RelatedIndex};
-use crate::cache::{CachedObject, Kind, Selection};
+use crate::cache::{CachedObject, Kind, Selection, Store};
 use crate::digest::seed;
 use crate::event::EventRecorder;
 use crate::key::{Gvk, ObjectKey, controller_of};
-use crate::reconcile::{Outcome, Reconciler};
+use crate::reconcile::{Outcome, Reconciler, domain_of};
 use crate::selector::LabelSelector;
+use crate::shard::fence::Writers;
+use crate::shard::{Domain, Shards};
 use crate::stage::{LoadedPlugin, fault_reason};
 
 /// Why a pass over a parent failed.
@@ -68,7 +70,7 @@ pub(super) struct DialectLoop {
     name: String,
     manager: String,
     finalizer: String,
-    client: Client,
+    writers: Writers,
     plugin: Arc<dyn LoadedPlugin>,
     watched: Watched,
     permit: Permit,
@@ -91,7 +93,7 @@ impl DialectLoop {
     /// A loop that asks one plugin.
     pub(super) fn new(
         name: &str,
-        client: Client,
+        writers: Writers,
         plugin: Arc<dyn LoadedPlugin>,
         watched: Watched,
         permit: Permit,
@@ -102,7 +104,7 @@ impl DialectLoop {
             name: format!("dialect/{name}"),
             manager: format!("purlin-{name}"),
             finalizer: format!("purlin.dev/{name}"),
-            client,
+            writers,
             plugin,
             watched,
             permit,
@@ -231,17 +233,18 @@ impl DialectLoop {
         observed: &BTreeMap<ChildKey, Arc<CachedObject>>,
     ) -> Result<bool, DialectError> {
         let none_wanted = children.is_empty();
+        let client = self.writers.of(&key.object);
         let plan = self.remember(key, |memory| plan(children, observed, &memory.applied));
         for child in plan.apply {
             self.apply(key, parent, child).await?;
         }
         for (child, status) in plan.statuses {
             if let (Some(kind), Some(present)) = (self.watched.kinds.get(&child.0), observed.get(&child)) {
-                self.write_status(kind, &child.1, &present.object().data["status"], &status).await?;
+                self.write_status(client, kind, &child.1, &present.object().data["status"], &status).await?;
             }
         }
         for child in &plan.delete {
-            self.delete(child).await?;
+            self.delete(client, child).await?;
         }
         Ok(none_wanted && observed.is_empty())
     }
@@ -253,6 +256,7 @@ impl DialectLoop {
         child: Desired,
     ) -> Result<(), DialectError> {
         let (gvk, name) = &child.key;
+        let client = self.writers.of(&key.object);
         let Some(kind) = self.watched.kinds.get(gvk) else { return Ok(()) };
         // A forced apply would take the fields of an object that is somebody else's.
         if let Some(present) = kind.read(|store| store.get(name))
@@ -260,7 +264,7 @@ impl DialectLoop {
         {
             return Err(DialectError::NameTaken { object: format!("{} {name}", gvk.kind) });
         }
-        let api = kind.api(&self.client, name.namespace());
+        let api = kind.api(client, name.namespace());
         let params = PatchParams::apply(&self.manager).force();
         let made = api
             .patch(&name.name, &params, &Patch::Apply(&child.object))
@@ -268,7 +272,7 @@ impl DialectLoop {
             .map_err(|source| request("apply", gvk, name, source))?;
         let made = CachedObject::new(made);
         if let Some(status) = &child.status {
-            self.write_status(kind, name, &made.object().data["status"], status).await?;
+            self.write_status(client, kind, name, &made.object().data["status"], status).await?;
         }
         let applied = Applied { desired: child.hash, observed: settled_hash(&made.json()) };
         self.remember(key, |memory| memory.applied.insert(child.key.clone(), applied));
@@ -277,18 +281,25 @@ impl DialectLoop {
 
     async fn write_status(
         &self,
+        client: &Client,
         kind: &Kind,
         name: &ObjectKey,
         from: &Value,
         to: &Value,
     ) -> Result<(), DialectError> {
         let Some(patch) = status_patch(from, to) else { return Ok(()) };
-        self.patch_status(kind, name, json!({"status": patch})).await
+        self.patch_status(client, kind, name, json!({"status": patch})).await
     }
 
-    async fn patch_status(&self, kind: &Kind, name: &ObjectKey, patch: Value) -> Result<(), DialectError> {
+    async fn patch_status(
+        &self,
+        client: &Client,
+        kind: &Kind,
+        name: &ObjectKey,
+        patch: Value,
+    ) -> Result<(), DialectError> {
         let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
-        let api = kind.api(&self.client, name.namespace());
+        let api = kind.api(client, name.namespace());
         match api.patch_status(&name.name, &params, &Patch::Merge(&patch)).await {
             Ok(_) => Ok(()),
             Err(KubeError::Api(status)) if status.code == 404 => Ok(()),
@@ -296,7 +307,7 @@ impl DialectLoop {
         }
     }
 
-    async fn delete(&self, child: &CachedObject) -> Result<(), DialectError> {
+    async fn delete(&self, client: &Client, child: &CachedObject) -> Result<(), DialectError> {
         let Some((gvk, kind)) = Gvk::of(child.object())
             .and_then(|gvk| self.watched.kinds.get(&gvk).map(|kind| (gvk.clone(), kind)))
         else {
@@ -307,7 +318,7 @@ impl DialectLoop {
             preconditions: Some(Preconditions { uid, resource_version: None }),
             ..DeleteParams::background()
         };
-        let api = kind.api(&self.client, child.key().namespace());
+        let api = kind.api(client, child.key().namespace());
         match api.delete(&child.key().name, &params).await {
             Ok(_) => Ok(()),
             Err(KubeError::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
@@ -333,7 +344,7 @@ impl DialectLoop {
         }
         let patch = json!({"metadata": {"resourceVersion": parent.version(), "finalizers": finalizers}});
         let params = PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
-        let api = kind.api(&self.client, parent.key().namespace());
+        let api = kind.api(self.writers.of(parent.key()), parent.key().namespace());
         match api.patch(&parent.key().name, &params, &Patch::Merge(&patch)).await {
             Ok(_) => Ok(true),
             Err(KubeError::Api(status)) if matches!(status.code, 404 | 409) => Ok(true),
@@ -356,7 +367,9 @@ impl DialectLoop {
         if let Some(conditions) = with_fault(status, reason, &message, Timestamp::now()) {
             let patch = json!({"status": {"conditions": conditions}});
             // The schema of somebody's status may not allow it; the Event has said it anyway.
-            if let Err(error) = self.patch_status(kind, parent.key(), patch).await {
+            if let Err(error) =
+                self.patch_status(self.writers.of(parent.key()), kind, parent.key(), patch).await
+            {
                 tracing::debug!(error = %crate::report(&error), "fault not shown in the status");
             }
         }
@@ -402,6 +415,20 @@ impl Reconciler for DialectLoop {
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn domain(&self, key: &ParentKey, shards: Shards) -> Option<Domain> {
+        Some(domain_of(&key.object, shards))
+    }
+
+    fn keys(&self) -> Vec<ParentKey> {
+        let owned = self.watched.emittable.iter().filter(|(_, emittable)| emittable.owned);
+        let kinds = owned.filter_map(|(gvk, _)| Some((gvk, self.watched.kinds.get(gvk)?)));
+        let keys = |(gvk, kind): (&Gvk, &Arc<Kind>)| {
+            let objects = kind.read(Store::keys);
+            objects.into_iter().map(|object| ParentKey { gvk: gvk.clone(), object }).collect::<Vec<_>>()
+        };
+        kinds.flat_map(keys).collect()
     }
 
     async fn reconcile(&self, key: &ParentKey, _: u32) -> Result<Outcome, DialectError> {
@@ -463,11 +490,13 @@ impl Reconciler for DialectLoop {
                 }
             }
         };
+        let client = self.writers.of(&key.object);
         let present = &parent.object().data["status"];
         match (&answer.status, without_fault(present)) {
-            (Some(status), _) => self.write_status(kind, &key.object, present, status).await?,
+            (Some(status), _) => self.write_status(client, kind, &key.object, present, status).await?,
             (None, Some(conditions)) => {
-                self.patch_status(kind, &key.object, json!({"status": {"conditions": conditions}})).await?;
+                self.patch_status(client, kind, &key.object, json!({"status": {"conditions": conditions}}))
+                    .await?;
             }
             (None, None) => {}
         }

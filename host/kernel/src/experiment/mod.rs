@@ -27,7 +27,8 @@ use crate::digest::seed;
 use crate::event::EventRecorder;
 use crate::expression::Conditions;
 use crate::key::ObjectKey;
-use crate::reconcile::{Outcome, Reconciler};
+use crate::reconcile::{Outcome, Reconciler, domain_of};
+use crate::shard::{Domain, Shards};
 use crate::stage::{LoadedPlugin, Stages};
 
 use advance::{Pass, TunerError, World};
@@ -123,6 +124,14 @@ impl Reconciler for ExperimentLoop {
 
     fn name(&self) -> &str {
         "experiment"
+    }
+
+    fn domain(&self, key: &ObjectKey, shards: Shards) -> Option<Domain> {
+        Some(domain_of(key, shards))
+    }
+
+    fn keys(&self) -> Vec<ObjectKey> {
+        self.experiments.read(|store| store.keys().into_iter().collect())
     }
 
     async fn reconcile(&self, key: &ObjectKey, attempt: u32) -> Result<Outcome, ExperimentError> {

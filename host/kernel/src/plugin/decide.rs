@@ -19,6 +19,32 @@ pub(super) fn locked_digest(plugin: &Plugin) -> Option<&str> {
     plugin.spec.digest.as_deref().or_else(|| locked?.digest.as_deref())
 }
 
+/// What a replica that does not lead does about a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Followed {
+    /// The leader has not decided yet, or could not load this version: what is loaded stays.
+    Wait,
+    /// The leader has loaded it.
+    Load,
+    /// It must not run.
+    Unload,
+}
+
+/// What the leader's conditions mean for the others. `back` says that it has taken this version back.
+pub(super) fn followed(plugin: &Plugin, back: bool) -> Followed {
+    let Some(status) = &plugin.status else { return Followed::Wait };
+    if status.observed_generation != plugin.metadata.generation {
+        return Followed::Wait;
+    }
+    let is = |kind: &str, value: &str| {
+        status.conditions.iter().any(|condition| condition.type_ == kind && condition.status == value)
+    };
+    if is("Granted", "False") {
+        return Followed::Unload;
+    }
+    if back || is("Ready", "True") { Followed::Load } else { Followed::Wait }
+}
+
 /// What a plugin asks for, split into what it has and what it has not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Grants {

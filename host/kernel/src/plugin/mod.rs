@@ -4,6 +4,9 @@
 //! in the Plugin's conditions and costs no other plugin anything. A plugin whose new version does not load, asks for more
 //! than it was granted or says that it cannot work keeps its old one; a new version whose calls fail gives its place back
 //! (`probation`). Where a grant was taken back the plugin is unloaded.
+//!
+//! Of several replicas one leads: it resolves, decides who owns what, defines kinds, takes versions back and writes the
+//! conditions. The others load what it has found ready, by the digest that it has locked.
 
 mod decide;
 mod definition;
@@ -26,7 +29,7 @@ use purlin_sandbox::service::PluginId;
 use tokio::sync::Mutex;
 
 use crate::api::{Change, GROUP, OwnedKind, Plugin, PluginStatus, RolledBack, Serving, set_condition};
-use crate::cache::{Kind, ParseError};
+use crate::cache::{CachedObject, Kind, ParseError};
 use crate::dialect::{DialectEngine, RunningDialect};
 use crate::digest::seed;
 use crate::event::EventRecorder;
@@ -34,6 +37,7 @@ use crate::key::ObjectKey;
 use crate::observe::KernelMetrics;
 use crate::queue::WorkQueue;
 use crate::reconcile::{Outcome, Reconciler};
+use crate::shard::{Domain, Holdings, Shards};
 use crate::stage::{LoadedPlugin, PluginSource, Pulled, SourceError};
 
 use definition::ensure_namespaces;
@@ -41,7 +45,7 @@ pub(crate) use definition::{DefinitionError, install};
 pub(crate) use installed::{Installed, InstalledPlugins};
 pub use sandboxed::SandboxedSource;
 
-use decide::{Grants, capabilities, grants, locked_digest};
+use decide::{Followed, Grants, capabilities, followed, grants, locked_digest};
 use installed::Measured;
 use probation::{Alarm, Before};
 
@@ -72,6 +76,7 @@ pub(crate) struct PluginLoop {
     source: Arc<dyn PluginSource>,
     installed: Arc<InstalledPlugins>,
     dialects: DialectEngine,
+    holdings: Holdings,
     running: Mutex<HashMap<String, RunningDialect>>,
     /// What new versions took the place of.
     before: Mutex<HashMap<String, Before>>,
@@ -103,12 +108,13 @@ impl PluginLoop {
         dialects: DialectEngine,
     ) -> Self {
         PluginLoop {
-            client: dialects.client.clone(),
+            client: dialects.writers.of_leader.clone(),
             plugins,
             source,
             installed: dialects.installed.clone(),
             events: dialects.events.clone(),
             metrics: dialects.metrics.clone(),
+            holdings: dialects.holdings.clone(),
             dialects,
             running: Mutex::default(),
             before: Mutex::default(),
@@ -167,14 +173,17 @@ impl PluginLoop {
                 unload,
             }
         };
-        let manifest = &loaded.manifest;
-        let kinds: Vec<_> = manifest.owns.iter().map(|kind| kind.crd.clone()).collect();
-        install(&self.client, &format!("purlin-{name}"), &kinds)
-            .await
-            .map_err(|error| again("KindsRefused", false)(&error))?;
-        ensure_namespaces(&self.client, &manifest.namespaces)
-            .await
-            .map_err(|error| again("NamespaceRefused", false)(&error))?;
+        // What the leader has found ready has its kinds and namespaces.
+        if self.holdings.holds(Domain::Leader) {
+            let manifest = &loaded.manifest;
+            let kinds: Vec<_> = manifest.owns.iter().map(|kind| kind.crd.clone()).collect();
+            install(&self.client, &format!("purlin-{name}"), &kinds)
+                .await
+                .map_err(|error| again("KindsRefused", false)(&error))?;
+            ensure_namespaces(&self.client, &manifest.namespaces)
+                .await
+                .map_err(|error| again("NamespaceRefused", false)(&error))?;
+        }
         let dialect = self.running.lock().await.remove(name);
         if let Some(dialect) = dialect {
             dialect.stop().await;
@@ -387,6 +396,15 @@ impl Reconciler for PluginLoop {
         "plugin"
     }
 
+    /// Every replica loads plugins.
+    fn domain(&self, _: &ObjectKey, _: Shards) -> Option<Domain> {
+        None
+    }
+
+    fn keys(&self) -> Vec<ObjectKey> {
+        self.plugins.read(|store| store.keys().into_iter().collect())
+    }
+
     async fn reconcile(&self, key: &ObjectKey, _: u32) -> Result<Outcome, PluginError> {
         self.plugins.synced().await;
         let Some(cached) = self.plugins.read(|store| store.get(key)).filter(|cached| !cached.is_deleting())
@@ -395,6 +413,11 @@ impl Reconciler for PluginLoop {
             return Ok(Outcome::Settled);
         };
         let plugin = cached.typed::<Plugin>()?;
+        // Held to the end of the pass: leadership is not handed over in the middle of one.
+        let leads = self.holdings.permit(Domain::Leader);
+        if leads.is_none() {
+            return Ok(self.follow(key, &cached, &plugin).await);
+        }
         let mut report = Report::new(&plugin);
         let loaded = self.installed.get(&key.name);
         if let Some(loaded) =
@@ -441,6 +464,37 @@ impl Reconciler for PluginLoop {
         };
         self.write(&plugin, report.status).await?;
         Ok(outcome)
+    }
+}
+
+impl PluginLoop {
+    /// Loads what the leader has found ready, and says nothing to anybody.
+    async fn follow(&self, key: &ObjectKey, cached: &CachedObject, plugin: &Plugin) -> Outcome {
+        let back = rolled_back(plugin).is_some();
+        match followed(plugin, back) {
+            Followed::Wait => return Outcome::Settled,
+            Followed::Unload => {
+                self.unload(&key.name).await;
+                return Outcome::Settled;
+            }
+            Followed::Load => {}
+        }
+        let from = (cached.uid().to_owned(), plugin.metadata.generation);
+        let current = |loaded: &Installed| loaded.from == from && loaded.rolled_back.is_some() == back;
+        if self.installed.get(&key.name).is_some_and(|loaded| current(&loaded)) {
+            return Outcome::Settled;
+        }
+        let mut report = Report::new(plugin);
+        match self.install(plugin, &mut report).await {
+            Ok(()) => {
+                tracing::info!(digest = report.status.digest, "plugin loaded");
+                Outcome::Settled
+            }
+            Err(stop) => {
+                tracing::warn!(reason = stop.reason, why = stop.message, "plugin not loaded by this replica");
+                Outcome::Backoff
+            }
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub struct WorkQueue<K> {
     ready: Notify,
     /// Told when a key left the queue.
     room: Notify,
+    /// Told when the queue shut down.
+    ended: Notify,
     capacity: usize,
     backoff: Backoff,
     metrics: QueueMetrics,
@@ -96,6 +98,7 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
             }),
             ready: Notify::new(),
             room: Notify::new(),
+            ended: Notify::new(),
             capacity: capacity.max(1),
             backoff,
             metrics,
@@ -163,6 +166,20 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
         self.lock().shutdown = true;
         self.ready.notify_waiters();
         self.room.notify_waiters();
+        self.ended.notify_waiters();
+    }
+
+    /// Waits for the shutdown.
+    pub async fn closed(&self) {
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            if self.lock().shutdown {
+                return;
+            }
+            ended.await;
+        }
     }
 
     /// Keys that are ready and have no worker.

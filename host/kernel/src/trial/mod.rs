@@ -26,7 +26,8 @@ use crate::key::{Gvk, ObjectKey, controller_of};
 use crate::measure::push::{PushKey, push_path};
 use crate::measure::{CollectError, Collected, Collector};
 use crate::queue::WorkQueue;
-use crate::reconcile::{Outcome, Reconciler};
+use crate::reconcile::{Outcome, Reconciler, domain_of};
+use crate::shard::{Domain, Shards};
 
 use decide::{Ending, Observed, Step, decide, ended, measured, running, with_series};
 use object::{PushTarget, build};
@@ -293,6 +294,14 @@ impl Reconciler for TrialLoop {
 
     fn name(&self) -> &str {
         "trial"
+    }
+
+    fn domain(&self, key: &ObjectKey, shards: Shards) -> Option<Domain> {
+        Some(domain_of(key, shards))
+    }
+
+    fn keys(&self) -> Vec<ObjectKey> {
+        self.trials.read(|store| store.keys().into_iter().collect())
     }
 
     async fn reconcile(&self, key: &ObjectKey, attempt: u32) -> Result<Outcome, TrialError> {

@@ -19,6 +19,7 @@ use kube::api::{Api, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use prometheus_client::registry::Registry;
 use purlin_kernel::api::{Plugin, PluginSpec};
+use purlin_kernel::shard::Holdings;
 use purlin_kernel::stage::{LoadedPlugin, PluginSource, Pulled, SourceError};
 use purlin_kernel::{Config, Kernel, KernelError};
 use purlin_registry::Manifest;
@@ -223,8 +224,11 @@ impl Running {
             client: client.clone(),
             plugins: Arc::new(plugins.clone()),
             push_url: Some("http://127.0.0.1:1".to_owned()),
+            namespace: purlin_kernel::NAMESPACE.to_owned(),
             push_key: None,
             workers: 8,
+            holdings: Holdings::everything(),
+            install_definitions: true,
         };
         let kernel = Kernel::new(config, &mut Registry::default());
         let mut readiness = kernel.readiness();

@@ -218,6 +218,7 @@ impl Host {
             shim: Vec::new(),
             images: std::sync::Arc::new(purlin_node::NoImages),
             on_shutdown: Default::default(),
+            log_endpoint: None,
             metrics: Default::default(),
         })
         .unwrap()

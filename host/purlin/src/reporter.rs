@@ -1,12 +1,12 @@
-//! What `purlin up` tells the person who started it, on standard output: a line a step, and where everything is.
+//! What a long-running command tells the person who started it, on standard output: a line a step, and where everything is.
 
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Ports;
 use crate::plugin::Readiness;
+use crate::up::Ports;
 
 /// Prints progress. A closed standard output does not stop the platform.
 #[derive(Debug)]
@@ -44,8 +44,8 @@ impl Reporter {
     }
 
     /// On the way out.
-    pub(crate) fn stopping(&self) {
-        self.line("stopping  containers go on under their shims and are found again at the next start");
+    pub(crate) fn stopped(&self) {
+        self.line("stopped   containers go on under their shims and are found again at the next start");
     }
 
     fn line(&self, text: &str) {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use include_dir::{Dir, include_dir};
 use purlin_registry::{Loopback, layout};
 
-use super::install::FirstParty;
+use crate::up::install::FirstParty;
 
 static DIST: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../plugins/dist");
 

@@ -14,10 +14,10 @@ use purlin_telemetry::AuditLog;
 
 /// Keeps the API's audit records in a file.
 #[derive(Debug)]
-pub(super) struct AuditFile(AuditLog);
+pub(crate) struct AuditFile(AuditLog);
 
 impl AuditFile {
-    pub(super) fn new(log: AuditLog) -> Self {
+    pub(crate) fn new(log: AuditLog) -> Self {
         Self(log)
     }
 }
@@ -31,10 +31,10 @@ impl AuditSink for AuditFile {
 }
 
 /// Reads Pod logs from the node.
-pub(super) struct NodeLogs(Arc<Node>);
+pub(crate) struct NodeLogs(Arc<Node>);
 
 impl NodeLogs {
-    pub(super) fn new(node: Arc<Node>) -> Self {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
         Self(node)
     }
 }
@@ -83,10 +83,10 @@ impl PodBackend for NodeLogs {
 }
 
 /// Pulls Wasm images from OCI registries.
-pub(super) struct RegistryImages(Client);
+pub(crate) struct RegistryImages(Client);
 
 impl RegistryImages {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Most images that are not mapped are in registries that hold no Wasm; a Pod should soon say so.
         Self(Client::new(ClientConfig { timeout: Duration::from_secs(20), ..ClientConfig::default() }))
     }
