@@ -6,6 +6,7 @@ mod cli;
 mod doctor;
 mod output;
 mod plugin;
+mod supply;
 mod up;
 
 use std::process::ExitCode;
