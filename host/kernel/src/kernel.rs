@@ -24,7 +24,7 @@ use crate::expression::Conditions;
 use crate::key::{Gvk, ObjectKey, controller_of};
 use crate::measure::push::PushKey;
 use crate::observe::{KernelMetrics, ShardMetrics};
-use crate::plugin::{DefinitionError, InstalledPlugins, PluginLoop, install};
+use crate::plugin::{DefinitionError, InstalledPlugins, PluginLoop, Policies, PolicyLoop, install};
 use crate::queue::{Backoff, WorkQueue};
 use crate::reconcile::{self, Reconciler};
 use crate::shard::fence::Writers;
@@ -236,12 +236,14 @@ impl Kernel {
         let queue =
             |controller: &str| WorkQueue::new(QUEUE, Backoff::default(), self.metrics.queue(controller));
         let (plugins, experiments, trials) = (queue("plugin"), queue("experiment"), queue("trial"));
+        let policies = queue("pluginpolicy");
         let watch = async |kind: &str, subscriber: Arc<dyn Subscriber>| {
             let subscription = cache.subscribe(&Gvk::new(API_VERSION, kind), subscriber).await?;
             let kind: Arc<Kind> = subscription.kind().clone();
             Ok::<_, CacheError>((subscription, kind))
         };
         let (of_plugins, plugin_kind) = watch("Plugin", Arc::new(Itself(plugins.clone()))).await?;
+        let (of_policies, policy_kind) = watch("PluginPolicy", Arc::new(Itself(policies.clone()))).await?;
         let (of_experiments, experiment_kind) =
             watch("Experiment", Arc::new(Itself(experiments.clone()))).await?;
         let (of_trials, trial_kind) = watch("Trial", Arc::new(Itself(trials.clone()))).await?;
@@ -258,8 +260,16 @@ impl Kernel {
             installed: self.installed.clone(),
             workers: self.config.workers,
         };
-        let plugin_loop =
-            Arc::new(PluginLoop::new(plugin_kind, plugins.clone(), self.config.plugins.clone(), dialects));
+        let held = Arc::new(Policies::new(client.clone(), policy_kind, self.config.plugins.clone()));
+        let policy_loop = Arc::new(PolicyLoop::new(
+            writers.of_leader.clone(),
+            held.clone(),
+            plugin_kind.clone(),
+            plugins.clone(),
+            events.clone(),
+            holdings.clone(),
+        ));
+        let plugin_loop = Arc::new(PluginLoop::new(plugin_kind, plugins.clone(), held, dialects));
         let experiment_loop = Arc::new(ExperimentLoop::new(
             writers.of_namespace.clone(),
             experiment_kind,
@@ -279,12 +289,13 @@ impl Kernel {
         ));
         // Plugins are few, and compiling one is long: a worker each for some keeps one from holding up the rest.
         self.work(tasks, 4, &plugins, &plugin_loop);
+        self.work(tasks, 1, &policies, &policy_loop);
         self.work(tasks, self.config.workers, &experiments, &experiment_loop);
         self.work(tasks, self.config.workers, &trials, &trial_loop);
         Ok(Loops {
-            queues: [plugins, experiments, trials],
+            queues: [plugins, policies, experiments, trials],
             plugins: plugin_loop,
-            subscriptions: vec![of_plugins, of_experiments, of_trials, to_experiments],
+            subscriptions: vec![of_plugins, of_policies, of_experiments, of_trials, to_experiments],
         })
     }
 
@@ -300,7 +311,7 @@ impl Kernel {
 }
 
 struct Loops {
-    queues: [Arc<WorkQueue<ObjectKey>>; 3],
+    queues: [Arc<WorkQueue<ObjectKey>>; 4],
     plugins: Arc<PluginLoop>,
     subscriptions: Vec<Subscription>,
 }

@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use purlin_registry::{Manifest, Stage};
+use purlin_registry::auth::Credentials;
+use purlin_registry::mirror::MirrorRule;
+use purlin_registry::policy::{Finding, Mode};
+use purlin_registry::{Manifest, Policy, Stage, Verdict};
 use purlin_sandbox::contract::{Context, Fault, FieldError, Search, Selector, Suggestion, SyncRequest};
 use purlin_sandbox::service::PluginId;
 use purlin_sandbox::{CallError, Subject, SyncAnswer};
@@ -99,6 +102,15 @@ pub enum SourceError {
 pub trait PluginSource: Send + Sync + 'static {
     /// The digest that a reference stands for now.
     async fn resolve(&self, image: &str) -> Result<String, SourceError>;
+
+    /// What a policy makes of the component with this digest: asked before anything of it is pulled. A source whose
+    /// plugins are part of the program has nothing to verify.
+    async fn verify(&self, _image: &str, _digest: &str, _policy: &Policy) -> Result<Verdict, SourceError> {
+        Ok(Verdict { mode: Mode::Off, finding: Finding::Off, rule: None, problems: Vec::new() })
+    }
+
+    /// What to show to registries from now on, by prefix, and where else plugins are.
+    fn use_access(&self, _credentials: Vec<(String, Credentials)>, _mirrors: Vec<MirrorRule>) {}
 
     /// The component with this digest.
     async fn pull(&self, image: &str, digest: &str) -> Result<Pulled, SourceError>;

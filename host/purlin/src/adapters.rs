@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use purlin_apiserver::{AuditRecord, AuditSink, LogError, LogRequest, PodBackend};
 use purlin_node::{ImageError, ImageSource, LogsError, Node, WasmImage};
-use purlin_registry::{Client, ClientConfig, ClientError, Reference};
+use purlin_registry::auth::Keychain;
+use purlin_registry::{Access, Client, ClientConfig, ClientError, Reference};
 use purlin_telemetry::AuditLog;
 
 /// Keeps the API's audit records in a file.
@@ -88,7 +89,12 @@ pub(crate) struct RegistryImages(Client);
 impl RegistryImages {
     pub(crate) fn new() -> Self {
         // Most images that are not mapped are in registries that hold no Wasm; a Pod should soon say so.
-        Self(Client::new(ClientConfig { timeout: Duration::from_secs(20), ..ClientConfig::default() }))
+        let access = Access { keychain: Keychain::from_environment(), ..Access::default() };
+        Self(Client::new(ClientConfig {
+            timeout: Duration::from_secs(20),
+            access,
+            ..ClientConfig::default()
+        }))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The command line, as clap types. What the commands do is in the modules named after them.
 
+mod supply;
+
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -8,6 +10,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub(crate) use supply::{PolicyArgs, SupplyCommand};
 
 use crate::services::ServiceArgs;
 
@@ -86,7 +90,7 @@ pub(crate) enum Command {
     Crds,
     /// Print the rights that the kernel needs for itself and for plugins, as YAML
     Rbac(RbacArgs),
-    /// Work with plugins: pack, push, pull, inspect, list, install
+    /// Work with plugins: pack, push, sign, verify, find, install, carry
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Check what this machine offers and what is missing
@@ -243,6 +247,8 @@ pub(crate) struct RbacArgs {
     /// --kernel-only, those installed in the cluster
     #[arg(long = "plugin", value_name = "PLUGIN", conflicts_with = "kernel_only")]
     pub(crate) plugins: Vec<String>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
     /// Only what the kernel needs for itself
     #[arg(long)]
     pub(crate) kernel_only: bool,
@@ -352,6 +358,8 @@ pub(crate) enum PluginCommand {
         /// Where to write the component
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        #[command(flatten)]
+        policy: PolicyArgs,
         /// Form of the answer
         #[arg(long, short, default_value = "text")]
         output: Output,
@@ -381,24 +389,31 @@ pub(crate) enum PluginCommand {
     #[command(
         after_help = "Example:\n  purlin plugin install localhost:7444/purlin/tuner-random:0.1.0 --grant 'call(tuner)'"
     )]
-    Install {
-        /// What: REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@sha256:...
-        reference: String,
-        /// Name of the Plugin object; the manifest's name where not given
-        #[arg(long)]
-        name: Option<String>,
-        /// A capability to grant; may be given several times
-        #[arg(long = "grant", value_name = "CAPABILITY")]
-        grants: Vec<String>,
-        /// Seconds to wait until the plugin is ready; 0 does not wait
-        #[arg(long, default_value_t = 30, value_name = "SECONDS")]
-        wait: u64,
-        #[command(flatten)]
-        cluster: ClusterArgs,
-        /// Form of the answer
-        #[arg(long, short, default_value = "text")]
-        output: Output,
-    },
+    Install(InstallArgs),
+    #[command(flatten)]
+    Supply(SupplyCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    /// What: REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@sha256:...
+    pub(crate) reference: String,
+    /// Name of the Plugin object; the manifest's name where not given
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// A capability to grant; may be given several times
+    #[arg(long = "grant", value_name = "CAPABILITY")]
+    pub(crate) grants: Vec<String>,
+    /// Seconds to wait until the plugin is ready; 0 does not wait
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    pub(crate) wait: u64,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Form of the answer
+    #[arg(long, short, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]

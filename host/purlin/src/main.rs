@@ -16,6 +16,7 @@ mod registry;
 mod reporter;
 mod run;
 mod services;
+mod supply;
 mod up;
 
 use std::process::ExitCode;

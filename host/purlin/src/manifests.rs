@@ -25,7 +25,7 @@ pub(crate) async fn rbac(args: &RbacArgs) -> Result<()> {
         let artifact = if Path::new(source).is_file() {
             plugin::read_component(Path::new(source))?
         } else {
-            plugin::fetch(source).await?.1
+            plugin::fetch(source, &args.policy).await?.1
         };
         let manifest = artifact.manifest().clone();
         let granted = manifest.requests().into_iter().map(|request| request.name).collect();

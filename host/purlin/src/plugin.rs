@@ -9,12 +9,13 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, ResourceExt as _};
 use purlin_kernel::api::Plugin;
-use purlin_registry::{Artifact, Capability, ClientConfig, Manifest, Reference, Resolved};
+use purlin_registry::{Artifact, Capability, Manifest, Reference, Resolved};
 use serde_json::{Value, json};
 
-use crate::cli::{ClusterArgs, Output, PluginCommand};
+use crate::cli::{ClusterArgs, InstallArgs, Output, PluginCommand, PolicyArgs};
 use crate::connect::connect;
 use crate::output;
+use crate::supply::Registries;
 
 /// The field manager under which a person installs.
 const MANAGER: &str = "purlin-cli";
@@ -50,13 +51,11 @@ pub(crate) async fn run(command: &PluginCommand) -> Result<()> {
     match command {
         PluginCommand::Pack { module, manifest, out } => pack(module, manifest, out),
         PluginCommand::Push { file, reference, output } => push(file, reference, *output).await,
-        PluginCommand::Pull { reference, out, output } => pull(reference, out, *output).await,
+        PluginCommand::Pull { reference, out, policy, output } => pull(reference, out, policy, *output).await,
         PluginCommand::Inspect { plugin, cluster, output } => inspect(plugin, cluster, *output).await,
         PluginCommand::List { cluster, output } => list(cluster, *output).await,
-        PluginCommand::Install { reference, name, grants, wait, cluster, output } => {
-            let name = name.as_deref();
-            install(reference, name, grants, Duration::from_secs(*wait), cluster, *output).await
-        }
+        PluginCommand::Install(args) => install(args).await,
+        PluginCommand::Supply(command) => crate::supply::run(command).await,
     }
 }
 
@@ -79,7 +78,7 @@ fn pack(module: &Path, manifest: &Path, out: &Path) -> Result<()> {
 async fn push(file: &Path, reference: &str, form: Output) -> Result<()> {
     let reference: Reference = reference.parse()?;
     let artifact = read_component(file)?;
-    let pushed = registry().push(&reference, &artifact).await?;
+    let pushed = Registries::open(&PolicyArgs::default())?.client.push(&reference, &artifact).await?;
     match form {
         Output::Json => {
             output::json(&json!({"reference": reference.to_string(), "digest": pushed.digest().to_string()}))?
@@ -89,8 +88,8 @@ async fn push(file: &Path, reference: &str, form: Output) -> Result<()> {
     Ok(())
 }
 
-async fn pull(reference: &str, out: &Path, form: Output) -> Result<()> {
-    let (reference, artifact) = fetch(reference).await?;
+async fn pull(reference: &str, out: &Path, policy: &PolicyArgs, form: Output) -> Result<()> {
+    let (reference, artifact) = fetch(reference, policy).await?;
     std::fs::write(out, artifact.component()).with_context(|| format!("cannot write {}", out.display()))?;
     match form {
         Output::Json => output::json(&json!({
@@ -108,7 +107,7 @@ async fn inspect(plugin: &str, cluster: &ClusterArgs, form: Output) -> Result<()
     let artifact = if path.is_file() {
         read_component(&path)?
     } else if plugin.contains('/') {
-        fetch(plugin).await?.1
+        fetch(plugin, &PolicyArgs::default()).await?.1
     } else {
         fetch_installed(plugin, cluster).await?
     };
@@ -158,7 +157,7 @@ pub(crate) async fn fetch_installed(name: &str, cluster: &ClusterArgs) -> Result
     let digest = plugin.status.and_then(|status| status.digest);
     let digest = digest.with_context(|| format!("the plugin {name} was not found in its registry yet"))?;
     let resolved = Resolved::assume(plugin.spec.image.parse()?, digest.parse()?);
-    Ok(registry().pull(&resolved).await?)
+    Ok(Registries::open(&PolicyArgs::default())?.client.pull(&resolved).await?)
 }
 
 async fn list(cluster: &ClusterArgs, form: Output) -> Result<()> {
@@ -191,15 +190,10 @@ async fn list(cluster: &ClusterArgs, form: Output) -> Result<()> {
     Ok(())
 }
 
-async fn install(
-    reference: &str,
-    name: Option<&str>,
-    grants: &[String],
-    wait: Duration,
-    cluster: &ClusterArgs,
-    form: Output,
-) -> Result<()> {
-    let (reference, artifact) = fetch(reference).await?;
+async fn install(args: &InstallArgs) -> Result<()> {
+    let InstallArgs { reference, name, grants, wait, policy, cluster, output: form } = args;
+    let (name, wait, form) = (name.as_deref(), Duration::from_secs(*wait), *form);
+    let (reference, artifact) = fetch(reference, policy).await?;
     let manifest = artifact.manifest();
     let granted = grants
         .iter()
@@ -262,16 +256,12 @@ async fn settled(api: Api<Plugin>, name: &str, applied: Plugin, wait: Duration) 
     Ok(found.map_or(Readiness::Pending, |plugin| Readiness::of(&plugin)))
 }
 
-fn registry() -> purlin_registry::Client {
-    purlin_registry::Client::new(ClientConfig::default())
-}
-
-pub(crate) async fn fetch(reference: &str) -> Result<(Reference, Artifact)> {
-    let reference: Reference = reference.parse()?;
-    let client = registry();
-    let resolved = client.resolve(&reference).await?;
-    let artifact = client.pull(&resolved).await?;
-    Ok((reference, artifact))
+/// What the command line pulls, once the policy lets it pass.
+pub(crate) async fn fetch(reference: &str, policy: &PolicyArgs) -> Result<(Reference, Artifact)> {
+    let registries = Registries::open(policy)?;
+    let resolved = registries.checked(reference).await?;
+    let artifact = registries.client.pull(&resolved).await?;
+    Ok((resolved.reference().clone(), artifact))
 }
 
 pub(crate) fn read_component(file: &Path) -> Result<Artifact> {

@@ -15,7 +15,8 @@ use purlin_apiserver::{ApiServer, Identity};
 use purlin_kernel::shard::Holdings;
 use purlin_kernel::{Kernel, SandboxedSource, measure};
 use purlin_node::{ImageMap, Node, OnShutdown};
-use purlin_registry::Loopback;
+use purlin_registry::auth::Keychain;
+use purlin_registry::{Access, Loopback};
 use purlin_sandbox::Sandbox;
 use purlin_telemetry::{AuditLog, Exposition, Readiness};
 use tokio_util::sync::CancellationToken;
@@ -90,7 +91,8 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
 
     // Each part is a user of its own, so that the audit log says which of them wrote.
     let as_part = |name: &str| api.client(Identity::component(name));
-    let oci = purlin_registry::Client::new(purlin_registry::ClientConfig::default());
+    let access = Access { keychain: Keychain::from_environment(), ..Access::default() };
+    let oci = purlin_registry::Client::new(purlin_registry::ClientConfig { access, ..Default::default() });
     let node = Arc::new(
         Node::new(purlin_node::Config {
             client: as_part("node"),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::{self, ComponentError};
 use crate::digest::Digest;
+use crate::document::Document;
 use crate::manifest::{Manifest, ManifestError};
 
 /// Media type of an OCI manifest.
@@ -69,6 +70,12 @@ pub enum ArtifactError {
         /// The limit.
         limit: u64,
     },
+    /// The registry sends more than was announced, or than is taken.
+    #[error("its registry sends more than the {limit} bytes that were announced or are taken")]
+    Longer {
+        /// The limit.
+        limit: u64,
+    },
     /// A document has not the form of one.
     #[error("cannot read the artifact's {what}: {source}")]
     Json {
@@ -103,17 +110,17 @@ pub struct Descriptor {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// An OCI manifest, as far as plugins use it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Document {
-    schema_version: u32,
-    #[serde(default)]
-    media_type: Option<String>,
-    pub(crate) config: Descriptor,
-    pub(crate) layers: Vec<Descriptor>,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
+impl Descriptor {
+    /// What points to some bytes.
+    pub fn of(media_type: &str, bytes: &[u8]) -> Descriptor {
+        Descriptor {
+            media_type: media_type.to_owned(),
+            digest: Digest::of(bytes),
+            size: bytes.len() as u64,
+            artifact_type: None,
+            annotations: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -155,16 +162,12 @@ impl Artifact {
             ("org.opencontainers.image.description", manifest.description.clone()),
             (PLUGIN_ANNOTATION, manifest.to_json()?),
         ];
-        let document = to_json(
-            "manifest",
-            &Document {
-                schema_version: 2,
-                media_type: Some(MANIFEST_TYPE.to_owned()),
-                config: describe(CONFIG_TYPE, &config),
-                layers: vec![describe(LAYER_TYPE, &component)],
-                annotations: annotations.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            },
-        )?;
+        let document = Document {
+            layers: vec![Descriptor::of(LAYER_TYPE, &component)],
+            annotations: annotations.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            ..Document::new(Descriptor::of(CONFIG_TYPE, &config))
+        }
+        .to_json()?;
         Ok(Artifact {
             digest: Digest::of(&document),
             document,
@@ -225,8 +228,7 @@ impl Artifact {
 
 /// Reads an OCI manifest and checks that it is a plugin's: it has exactly one layer, and the right types.
 pub(crate) fn parse_document(bytes: &[u8]) -> Result<Document, ArtifactError> {
-    let document: Document =
-        serde_json::from_slice(bytes).map_err(|source| ArtifactError::Json { what: "manifest", source })?;
+    let document = Document::parse(bytes)?;
     let media_type = |what, found: &str, expected| {
         if found == expected {
             return Ok(());
@@ -248,16 +250,6 @@ pub(crate) fn check(what: &'static str, expected: &Digest, bytes: &[u8]) -> Resu
         return Ok(());
     }
     Err(ArtifactError::DigestMismatch { what, expected: expected.clone(), found })
-}
-
-fn describe(media_type: &str, bytes: &[u8]) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest: Digest::of(bytes),
-        size: bytes.len() as u64,
-        artifact_type: None,
-        annotations: BTreeMap::new(),
-    }
 }
 
 fn to_json(what: &'static str, value: &impl Serialize) -> Result<Bytes, ArtifactError> {

@@ -2,32 +2,29 @@
 //! and only that can be pulled; what comes back is an [`Artifact`], whose every part was compared with its digest. So
 //! nothing can be loaded that was not asked for by digest. Called by the kernel and the command line.
 //!
-//! Failures that may pass (no connection, a timeout, a status from 500) are tried again a few times.
+//! Failures that may pass (no connection, a timeout, a status from 500, 429) are tried again a few times, after the time
+//! that the registry asks for.
+//!
+//! Mirrors: content, which has a digest, is taken from the first place that has it undamaged, the mirrors first. What a
+//! tag means is asked of the origin; only where that cannot be reached are the mirrors asked, and that is logged.
 
-use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures::TryStreamExt;
-use oci_client::client::ClientProtocol;
-use oci_client::errors::{DigestError, OciDistributionError};
-use oci_client::manifest::OciDescriptor;
-use oci_client::secrets::RegistryAuth;
+use bytes::Bytes;
+use futures::future::BoxFuture;
 
-use crate::artifact::{self, Artifact, ArtifactError, Descriptor, INDEX_TYPE, MANIFEST_TYPE};
+use crate::artifact::{self, Artifact, ArtifactError, Descriptor, MANIFEST_TYPE};
+use crate::auth::{AuthError, Keychain};
 use crate::digest::Digest;
 use crate::manifest::MAX_BYTES;
+use crate::mirror::{self, MirrorRule};
 use crate::reference::Reference;
+use crate::transport::{Failure, Repository, Transport};
 
-/// How often a request is made in all.
-const ATTEMPTS: u32 = 4;
-
-/// The first pause between two; each further one is twice as long.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// The longest OCI manifest that is taken: it holds the plugin's manifest, escaped.
-const MAX_DOCUMENT: u64 = 2 * MAX_BYTES as u64;
+/// The largest OCI manifest that is taken: it holds the plugin's manifest, escaped.
+pub(crate) const MAX_DOCUMENT: u64 = 2 * MAX_BYTES as u64;
 
 /// How to reach registries.
 #[derive(Clone, Debug)]
@@ -40,8 +37,17 @@ pub struct ClientConfig {
     pub timeout: Duration,
     /// The largest component that is taken.
     pub max_component: u64,
-    /// User name and password (or token) by registry, as in `ghcr.io`.
-    pub credentials: BTreeMap<String, (String, String)>,
+    /// What else is known of registries.
+    pub access: Access,
+}
+
+/// Credentials and mirrors. A running client can be given others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// What is shown to which registry.
+    pub keychain: Keychain,
+    /// Where artifacts are besides their own registry.
+    pub mirrors: Vec<MirrorRule>,
 }
 
 impl Default for ClientConfig {
@@ -51,7 +57,7 @@ impl Default for ClientConfig {
             read_timeout: Duration::from_secs(30),
             timeout: Duration::from_secs(120),
             max_component: 64 << 20,
-            credentials: BTreeMap::new(),
+            access: Access::default(),
         }
     }
 }
@@ -87,9 +93,14 @@ pub enum ClientError {
     #[error("{0} does not exist in its registry; check the name and the tag")]
     NotFound(String),
     /// The registry does not let us.
-    #[error("the registry refuses access to {0}; give credentials for it")]
+    #[error(
+        "the registry refuses access to {0}; give credentials for it: `docker login`, or a pull secret in a PluginPolicy"
+    )]
     Unauthorized(String),
-    /// What came is not a usable plugin.
+    /// The credentials cannot be had.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// What came is not usable.
     #[error("cannot use {reference}: {source}")]
     Artifact {
         /// What was pulled.
@@ -100,7 +111,7 @@ pub enum ClientError {
     /// It could not be reached, or answered with an error, to the last attempt.
     #[error("cannot {doing} {reference}: {reason}")]
     Registry {
-        /// `resolve`, `pull` or `push`.
+        /// `resolve`, `pull`, `push` and the like.
         doing: &'static str,
         /// What.
         reference: String,
@@ -110,7 +121,7 @@ pub enum ClientError {
     /// It took too long.
     #[error("cannot {doing} {reference}: no success within {limit:?}")]
     Timeout {
-        /// `resolve`, `pull` or `push`.
+        /// `resolve`, `pull`, `push` and the like.
         doing: &'static str,
         /// What.
         reference: String,
@@ -119,12 +130,12 @@ pub enum ClientError {
     },
 }
 
-/// Talks to registries. Clones share connections.
+/// Talks to registries. Clones share connections, sign-ins, credentials and mirrors.
 #[derive(Clone)]
 pub struct Client {
-    https: oci_client::Client,
-    http: oci_client::Client,
-    config: ClientConfig,
+    transport: Transport,
+    config: Arc<ClientConfig>,
+    access: Arc<RwLock<Arc<Access>>>,
 }
 
 impl Client {
@@ -132,16 +143,16 @@ impl Client {
     pub fn new(config: ClientConfig) -> Client {
         // Fails only where the process already chose a provider, which then is the one to use.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let speaking = |protocol| {
-            oci_client::Client::new(oci_client::client::ClientConfig {
-                protocol,
-                connect_timeout: Some(config.connect_timeout),
-                read_timeout: Some(config.read_timeout),
-                user_agent: concat!("purlin/", env!("CARGO_PKG_VERSION")),
-                ..Default::default()
-            })
-        };
-        Client { https: speaking(ClientProtocol::Https), http: speaking(ClientProtocol::Http), config }
+        Client {
+            transport: Transport::new(config.connect_timeout, config.read_timeout),
+            access: Arc::new(RwLock::new(Arc::new(config.access.clone()))),
+            config: Arc::new(config),
+        }
+    }
+
+    /// Uses other credentials and mirrors from now on.
+    pub fn set_access(&self, access: Access) {
+        *self.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
     }
 
     /// Asks what a reference points to. One with a digest is its own answer and asks nobody.
@@ -149,14 +160,21 @@ impl Client {
         if let Some(digest) = reference.digest() {
             return Ok(Resolved::assume(reference.clone(), digest.clone()));
         }
-        let (client, auth) = (self.client(reference), self.auth(reference));
-        let name = reference.to_client(None);
+        let tag = reference.tag().unwrap_or("latest");
         let found = self
             .in_time("resolve", reference, async {
-                let found = retried(|| client.fetch_manifest_digest(&name, &auth))
-                    .await
-                    .map_err(Failure::Registry)?;
-                found.parse::<Digest>().map_err(|error| Failure::Reason(error.to_string()))
+                let origin = match self.repository(reference).await?.digest_of(tag, MAX_DOCUMENT).await {
+                    Err(Failure::Unavailable(why)) => why,
+                    answer => return Ok(answer?),
+                };
+                for place in self.mirrors(reference) {
+                    let answer = self.repository(&place).await?.digest_of(tag, MAX_DOCUMENT).await;
+                    if let Ok(digest) = answer {
+                        tracing::warn!(%reference, %place, %digest, origin, "a mirror says what the tag means");
+                        return Ok(digest);
+                    }
+                }
+                Err(Problem::Failure(Failure::Unavailable(origin)))
             })
             .await?;
         Ok(Resolved { reference: reference.clone(), digest: found })
@@ -164,87 +182,103 @@ impl Client {
 
     /// Fetches a plugin by its digest and checks all of it.
     pub async fn pull(&self, resolved: &Resolved) -> Result<Artifact, ClientError> {
-        self.in_time("pull", &resolved.reference, async {
-            let Parts { document, config, component } = self.parts(resolved).await?;
-            Ok(Artifact::from_parts(document, config, component)?)
+        self.anywhere("pull", resolved, |place| {
+            Box::pin(async move {
+                let Parts { document, config, component } = self.parts(&place, resolved.digest()).await?;
+                Ok(Artifact::from_parts(document, config, component)?)
+            })
         })
         .await
     }
 
     /// Fetches the component of any artifact of the layout, whether it is a plugin or a program, and checks its digest.
     pub async fn pull_component(&self, resolved: &Resolved) -> Result<Bytes, ClientError> {
-        self.in_time("pull", &resolved.reference, async {
-            let Parts { document, component, .. } = self.parts(resolved).await?;
-            artifact::check("component", &artifact::parse_document(&document)?.layers[0].digest, &component)?;
-            Ok(component)
+        self.anywhere("pull", resolved, |place| {
+            Box::pin(async move { Ok(self.parts(&place, resolved.digest()).await?.component) })
         })
         .await
     }
 
-    async fn parts(&self, resolved: &Resolved) -> Result<Parts, Failure> {
-        let reference = &resolved.reference;
-        let (client, auth) = (self.client(reference), self.auth(reference));
-        let name = reference.to_client(Some(&resolved.digest));
-        let types = [MANIFEST_TYPE, INDEX_TYPE];
-        let (document, _) =
-            retried(|| client.pull_manifest_raw(&name, &auth, &types)).await.map_err(Failure::Registry)?;
-        within("manifest", document.len() as u64, MAX_DOCUMENT)?;
-        artifact::check("manifest", &resolved.digest, &document)?;
+    async fn parts(&self, place: &Reference, digest: &Digest) -> Result<Parts, Problem> {
+        let repository = self.repository(place).await?;
+        let document = manifest(&repository, digest).await?;
         let parsed = artifact::parse_document(&document)?;
-        let layer = &parsed.layers[0];
-        let config = blob(client, &name, "configuration", &parsed.config, MAX_BYTES as u64).await?;
-        let component = blob(client, &name, "component", layer, self.config.max_component).await?;
+        let config = blob(&repository, "configuration", &parsed.config, MAX_BYTES as u64).await?;
+        let component = blob(&repository, "component", &parsed.layers[0], self.config.max_component).await?;
         Ok(Parts { document, config, component })
     }
 
     /// Pushes an artifact under a tag.
     pub async fn push(&self, reference: &Reference, artifact: &Artifact) -> Result<Resolved, ClientError> {
-        let (client, auth) = (self.client(reference), self.auth(reference));
-        let name = reference.to_client(None);
-        client.store_auth_if_needed(name.resolve_registry(), &auth).await;
         self.in_time("push", reference, async {
-            let config_digest = Digest::of(artifact.config());
-            for (digest, content) in
-                [(artifact.component_digest(), artifact.component()), (&config_digest, artifact.config())]
-            {
-                let digest = digest.as_str();
-                let there = retried(|| client.blob_exists(&name, digest)).await.unwrap_or(false);
-                if !there {
-                    retried(|| client.push_blob(&name, content.clone(), digest))
-                        .await
-                        .map_err(Failure::Registry)?;
-                }
-            }
-            let media_type = http::HeaderValue::from_static(MANIFEST_TYPE);
-            retried(|| client.push_manifest_raw(&name, artifact.document().clone(), media_type.clone()))
-                .await
-                .map_err(Failure::Registry)?;
+            let repository = self.repository(reference).await?;
+            repository.put_blob(artifact.component_digest(), artifact.component()).await?;
+            repository.put_blob(&Digest::of(artifact.config()), artifact.config()).await?;
+            let version = reference.tag().unwrap_or(artifact.digest().as_str());
+            repository.put_manifest(version, MANIFEST_TYPE, artifact.document()).await?;
             Ok(Resolved::assume(reference.clone(), artifact.digest().clone()))
         })
         .await
     }
 
-    fn client(&self, reference: &Reference) -> &oci_client::Client {
-        if reference.is_loopback() { &self.http } else { &self.https }
+    /// The repository of a reference, with what is shown to its registry.
+    pub(crate) async fn repository<'a>(
+        &'a self,
+        reference: &'a Reference,
+    ) -> Result<Repository<'a>, Problem> {
+        let access = self.access();
+        let credentials = access.keychain.find(&reference.name()).await.map_err(Problem::Auth)?;
+        Ok(Repository {
+            transport: &self.transport,
+            registry: reference.registry(),
+            name: reference.repository(),
+            plain: reference.is_loopback(),
+            credentials,
+        })
     }
 
-    fn auth(&self, reference: &Reference) -> RegistryAuth {
-        match self.config.credentials.get(reference.registry()) {
-            Some((user, password)) => RegistryAuth::Basic(user.clone(), password.clone()),
-            None => RegistryAuth::Anonymous,
-        }
+    pub(crate) fn mirrors(&self, reference: &Reference) -> Vec<Reference> {
+        mirror::places(&self.access().mirrors, reference)
     }
 
-    async fn in_time<T>(
+    /// The credentials and mirrors in use.
+    pub fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Does something that content with a digest is needed for, at the first place where it succeeds: the mirrors, then
+    /// the origin, whose failure is the one that is told.
+    pub(crate) async fn anywhere<'a, T>(
+        &'a self,
+        doing: &'static str,
+        resolved: &'a Resolved,
+        work: impl Fn(Reference) -> BoxFuture<'a, Result<T, Problem>>,
+    ) -> Result<T, ClientError> {
+        self.in_time(doing, &resolved.reference, async {
+            for place in self.mirrors(&resolved.reference) {
+                match work(place.clone()).await {
+                    Ok(done) => return Ok(done),
+                    Err(problem) => {
+                        let why = problem.about(doing, &place);
+                        tracing::warn!(%place, error = %why, "the mirror is of no use, trying the next place");
+                    }
+                }
+            }
+            work(resolved.reference.clone()).await
+        })
+        .await
+    }
+
+    pub(crate) async fn in_time<T>(
         &self,
         doing: &'static str,
         reference: &Reference,
-        work: impl Future<Output = Result<T, Failure>>,
+        work: impl Future<Output = Result<T, Problem>>,
     ) -> Result<T, ClientError> {
         let limit = self.config.timeout;
         match tokio::time::timeout(limit, work).await {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(failure)) => Err(failure.about(doing, reference)),
+            Ok(Err(problem)) => Err(problem.about(doing, reference)),
             Err(_) => Err(ClientError::Timeout { doing, reference: reference.to_string(), limit }),
         }
     }
@@ -257,130 +291,63 @@ struct Parts {
     component: Bytes,
 }
 
-enum Failure {
-    Registry(OciDistributionError),
+/// Why some work at one place had no success.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    Failure(Failure),
     Artifact(ArtifactError),
-    Reason(String),
+    Auth(AuthError),
 }
 
-impl From<ArtifactError> for Failure {
-    fn from(error: ArtifactError) -> Self {
-        Failure::Artifact(error)
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        Problem::Failure(failure)
     }
 }
 
-impl Failure {
-    fn about(self, doing: &'static str, reference: &Reference) -> ClientError {
+impl From<ArtifactError> for Problem {
+    fn from(error: ArtifactError) -> Self {
+        Problem::Artifact(error)
+    }
+}
+
+impl Problem {
+    pub(crate) fn about(self, doing: &'static str, reference: &Reference) -> ClientError {
         let reference = reference.to_string();
         match self {
-            Failure::Artifact(source) => ClientError::Artifact { reference, source },
-            Failure::Reason(reason) => ClientError::Registry { doing, reference, reason },
-            Failure::Registry(error) => match status(&error) {
-                Some(404) => ClientError::NotFound(reference),
-                Some(401 | 403) => ClientError::Unauthorized(reference),
-                _ => ClientError::Registry { doing, reference, reason: text(&error) },
-            },
-        }
-    }
-}
-
-/// The HTTP status behind an error, as far as the library says.
-fn status(error: &OciDistributionError) -> Option<u16> {
-    use oci_client::errors::OciErrorCode as Code;
-    match error {
-        OciDistributionError::ImageManifestNotFoundError(_) => Some(404),
-        OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
-            Some(401)
-        }
-        OciDistributionError::ServerError { code, .. } => Some(*code),
-        OciDistributionError::RegistryError { envelope, .. } => {
-            envelope.errors.first().and_then(|error| match error.code {
-                Code::ManifestUnknown | Code::NameUnknown | Code::BlobUnknown | Code::NotFound => Some(404),
-                Code::Unauthorized | Code::Denied => Some(401),
-                _ => None,
-            })
-        }
-        _ => None,
-    }
-}
-
-/// The whole chain of causes: the outermost alone ("error sending request") tells nobody anything.
-fn text(error: &OciDistributionError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
-fn may_pass(error: &OciDistributionError) -> bool {
-    match error {
-        OciDistributionError::RequestError(error) => !error.is_builder() && !error.is_redirect(),
-        OciDistributionError::IoError(_) => true,
-        other => status(other).is_some_and(|code| code >= 500 || code == 429),
-    }
-}
-
-async fn retried<T, F: Future<Output = Result<T, OciDistributionError>>>(
-    mut request: impl FnMut() -> F,
-) -> Result<T, OciDistributionError> {
-    let mut pause = PAUSE;
-    for _ in 1..ATTEMPTS {
-        match request().await {
-            Err(error) if may_pass(&error) => {
-                tracing::debug!(error = %text(&error), ?pause, "registry request failed, trying again");
+            Problem::Artifact(source) => ClientError::Artifact { reference, source },
+            Problem::Auth(error) => ClientError::Auth(error),
+            Problem::Failure(Failure::NotFound) => ClientError::NotFound(reference),
+            Problem::Failure(Failure::Unauthorized) => ClientError::Unauthorized(reference),
+            Problem::Failure(Failure::TooLarge { limit }) => {
+                ClientError::Artifact { reference, source: ArtifactError::Longer { limit } }
             }
-            done => return done,
+            Problem::Failure(Failure::Unavailable(reason) | Failure::Broken(reason)) => {
+                ClientError::Registry { doing, reference, reason }
+            }
         }
-        tokio::time::sleep(pause).await;
-        pause *= 2;
     }
-    request().await
 }
 
-fn within(what: &'static str, size: u64, limit: u64) -> Result<(), ArtifactError> {
-    if size <= limit { Ok(()) } else { Err(ArtifactError::TooLarge { what, size, limit }) }
+/// Fetches a manifest by its digest and compares the two.
+pub(crate) async fn manifest(repository: &Repository<'_>, digest: &Digest) -> Result<Bytes, Problem> {
+    let document = repository.manifest(digest.as_str(), MAX_DOCUMENT).await?;
+    artifact::check("manifest", digest, &document)?;
+    Ok(document)
 }
 
-/// Fetches a blob, reading no more than it is said to have.
-async fn blob(
-    client: &oci_client::Client,
-    name: &oci_client::Reference,
+/// Fetches a blob and compares it with its digest, reading no more than it is said to have.
+pub(crate) async fn blob(
+    repository: &Repository<'_>,
     what: &'static str,
     descriptor: &Descriptor,
     limit: u64,
-) -> Result<Bytes, Failure> {
-    within(what, descriptor.size, limit)?;
-    let wanted = OciDescriptor {
-        media_type: descriptor.media_type.clone(),
-        digest: descriptor.digest.to_string(),
-        size: i64::try_from(descriptor.size).unwrap_or(i64::MAX),
-        ..Default::default()
-    };
-    let fetch = || async {
-        let mut stream = client.pull_blob_stream(name, &wanted).await?.stream;
-        let mut content = BytesMut::new();
-        loop {
-            match stream.try_next().await {
-                Ok(Some(piece)) => content.extend_from_slice(&piece),
-                // The library's own verdict on the whole. It is found again below, where it is not tried again and says
-                // which part is damaged.
-                Err(error) if error.get_ref().is_some_and(|error| error.is::<DigestError>()) => break,
-                Ok(None) => break,
-                Err(error) => return Err(error.into()),
-            }
-            if content.len() as u64 > descriptor.size {
-                break;
-            }
-        }
-        Ok(content.freeze())
-    };
-    let content = retried(fetch).await.map_err(Failure::Registry)?;
+) -> Result<Bytes, Problem> {
+    let size = descriptor.size;
+    if size > limit {
+        return Err(ArtifactError::TooLarge { what, size, limit }.into());
+    }
+    let content = repository.blob(&descriptor.digest, size).await?;
     artifact::check(what, &descriptor.digest, &content)?;
     Ok(content)
 }

@@ -9,26 +9,36 @@
 #![forbid(unsafe_code)]
 
 pub mod artifact;
+pub mod auth;
 pub mod capability;
 pub mod client;
 pub mod component;
 pub mod contract;
 mod digest;
+mod document;
 mod files;
 pub mod layout;
 pub mod lock;
 pub mod loopback;
 pub mod manifest;
 mod manifest_file;
+pub mod mirror;
 mod pack;
+pub mod policy;
+pub mod prefix;
 mod preview1;
 pub mod reference;
+pub mod referrers;
+pub mod signature;
+pub mod signing;
+mod transport;
 
 pub use artifact::{Artifact, ArtifactError};
 pub use capability::{Capability, NotACapability, Rights};
-pub use client::{Client, ClientConfig, ClientError, Resolved};
+pub use client::{Access, Client, ClientConfig, ClientError, Resolved};
 pub use digest::{Digest, NotADigest};
 pub use loopback::Loopback;
 pub use manifest::{CapabilityRequest, FieldError, KindRef, Manifest, ManifestError, OwnedKind, Stage};
 pub use pack::{PackError, mismatches, pack};
+pub use policy::{Policy, Verdict};
 pub use reference::{Reference, ReferenceError};

@@ -83,17 +83,31 @@ impl Reference {
             || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// The form that the client library takes. With a digest the tag plays no part any more.
-    pub(crate) fn to_client(&self, digest: Option<&Digest>) -> oci_client::Reference {
-        let (registry, repository) = (self.registry.clone(), self.repository.clone());
-        match (digest.or(self.digest.as_ref()), &self.tag) {
-            (Some(digest), _) => {
-                oci_client::Reference::with_digest(registry, repository, digest.as_str().to_owned())
-            }
-            (None, Some(tag)) => oci_client::Reference::with_tag(registry, repository, tag.clone()),
-            // Parsing allows no reference with neither; `latest` is what registries take it to mean.
-            (None, None) => oci_client::Reference::with_tag(registry, repository, "latest".to_owned()),
+    /// Registry and repository, without tag and digest.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
+    }
+
+    /// The same version under another name (`registry/repository`).
+    pub fn renamed(&self, name: &str) -> Result<Reference, ReferenceError> {
+        let mut text = name.to_owned();
+        if let Some(tag) = &self.tag {
+            text = format!("{text}:{tag}");
         }
+        if let Some(digest) = &self.digest {
+            text = format!("{text}@{digest}");
+        }
+        text.parse()
+    }
+
+    /// The same name with another tag; nothing where it is no tag.
+    pub fn tagged(&self, tag: &str) -> Option<Reference> {
+        is_tag(tag).then(|| Reference { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
+    }
+
+    /// Another version under the same name: nothing but the digest counts in it.
+    pub fn at(&self, digest: &Digest) -> Reference {
+        Reference { tag: None, digest: Some(digest.clone()), ..self.clone() }
     }
 }
 

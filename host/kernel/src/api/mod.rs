@@ -6,6 +6,7 @@
 mod condition;
 mod experiment;
 mod plugin;
+mod policy;
 mod trial;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -19,6 +20,7 @@ pub use experiment::{
     Parameter, ParameterType, ResumePolicy, Scale, Setting, TrialCounts, TrialParameter, TrialTemplate,
 };
 pub use plugin::{Limits, OwnedKind, Plugin, PluginSpec, PluginStatus, RolledBack, Serving};
+pub use policy::{PluginPolicy, PluginPolicySpec, PluginPolicyStatus, PullSecret};
 pub use trial::{Measurement, ObservedMetric, Trial, TrialSpec, TrialStatus};
 
 /// The group of every generic resource.
@@ -37,7 +39,7 @@ pub const INDEX_ANNOTATION: &str = "purlin.dev/trial-index";
 
 /// The definitions that an API server needs before the kernel can run.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![Plugin::crd(), Experiment::crd(), Trial::crd()]
+    vec![Plugin::crd(), PluginPolicy::crd(), Experiment::crd(), Trial::crd()]
 }
 
 /// The schema of a field that holds any JSON object.

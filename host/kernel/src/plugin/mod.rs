@@ -1,9 +1,11 @@
 //! The plugin loop: from a Plugin resource to a component that is called.
 //!
-//! The steps are resolve, pull, verify, grant, load, define its kinds, start its dialect. Each one that fails says so
+//! The steps are resolve, verify, pull, grant, load, define its kinds, start its dialect. Each one that fails says so
 //! in the Plugin's conditions and costs no other plugin anything. A plugin whose new version does not load, asks for more
 //! than it was granted or says that it cannot work keeps its old one; a new version whose calls fail gives its place back
-//! (`probation`). Where a grant was taken back the plugin is unloaded.
+//! (`probation`). Where a grant was taken back, or a policy refuses it, the plugin is unloaded. A policy is tightened
+//! because a key is no longer trusted, so what it refuses must not go on running until the next restart. Signatures that
+//! cannot be fetched refuse nothing that runs already: a registry that is down must not take the platform with it.
 //!
 //! Of several replicas one leads: it resolves, decides who owns what, defines kinds, takes versions back and writes the
 //! conditions. The others load what it has found ready, by the digest that it has locked.
@@ -11,6 +13,7 @@
 mod decide;
 mod definition;
 mod installed;
+mod policies;
 mod probation;
 mod sandboxed;
 
@@ -22,7 +25,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use kube::{Client, Error as KubeError, ResourceExt};
-use purlin_registry::{Manifest, Rights, Stage};
+use purlin_registry::policy::Mode;
+use purlin_registry::{Manifest, Rights, Stage, Verdict};
 use purlin_sandbox::CallError;
 use purlin_sandbox::contract::Fault;
 use purlin_sandbox::service::PluginId;
@@ -43,6 +47,7 @@ use crate::stage::{LoadedPlugin, PluginSource, Pulled, SourceError};
 use definition::ensure_namespaces;
 pub(crate) use definition::{DefinitionError, install};
 pub(crate) use installed::{Installed, InstalledPlugins};
+pub(crate) use policies::{Policies, PolicyLoop};
 pub use sandboxed::SandboxedSource;
 
 use decide::{Followed, Grants, capabilities, followed, grants, locked_digest};
@@ -51,6 +56,9 @@ use probation::{Alarm, Before};
 
 /// How often a tag is looked at again.
 const TAG_CHECK: Duration = Duration::from_secs(600);
+
+/// How often the signatures of a plugin that was refused are looked for again.
+const SIGNATURE_CHECK: Duration = Duration::from_secs(30);
 
 /// Why a pass over a plugin failed.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +82,9 @@ pub(crate) struct PluginLoop {
     client: Client,
     plugins: Arc<Kind>,
     source: Arc<dyn PluginSource>,
+    policies: Arc<Policies>,
+    /// By plugin: its digest, the revision of the policies that it was judged under, and the judgement.
+    judged: Mutex<HashMap<String, (String, u64, Verdict)>>,
     installed: Arc<InstalledPlugins>,
     dialects: DialectEngine,
     holdings: Holdings,
@@ -100,17 +111,19 @@ struct Stop {
 }
 
 impl PluginLoop {
-    /// A loop over the watched kind.
+    /// A loop over the watched kind; plugins come from where the policies are kept for.
     pub(crate) fn new(
         plugins: Arc<Kind>,
         queue: Arc<WorkQueue<ObjectKey>>,
-        source: Arc<dyn PluginSource>,
+        policies: Arc<Policies>,
         dialects: DialectEngine,
     ) -> Self {
         PluginLoop {
             client: dialects.writers.of_leader.clone(),
             plugins,
-            source,
+            source: policies.source(),
+            policies,
+            judged: Mutex::default(),
             installed: dialects.installed.clone(),
             events: dialects.events.clone(),
             metrics: dialects.metrics.clone(),
@@ -132,6 +145,7 @@ impl PluginLoop {
     }
 
     async fn unload(&self, name: &str) {
+        self.judged.lock().await.remove(name);
         let dialect = self.running.lock().await.remove(name);
         if let Some(dialect) = dialect {
             dialect.stop().await;
@@ -146,14 +160,13 @@ impl PluginLoop {
     async fn install(&self, plugin: &Plugin, report: &mut Report<'_>) -> Result<(), Stop> {
         let name = plugin.name_any();
         let target = self.resolve(plugin, report).await?;
+        self.verify(plugin, &target.image, &target.digest, report).await?;
         let pulled = self
             .source
             .pull(&target.image, &target.digest)
             .await
             .map_err(|e| stop("Resolved", "PullFailed", &e))?;
         report.manifest(&pulled.manifest);
-        // Signatures have a step of their own here, so that nothing unverified is loaded once they are checked.
-        report.set("Verified", None, "NotChecked", "signatures are not checked".to_owned());
         let rights = self.grant(plugin, &pulled, report)?;
         let _owned = self.ownership.lock().await;
         self.may_own(&name, &pulled.manifest)?;
@@ -243,6 +256,47 @@ impl PluginLoop {
         report.status.digest = Some(digest.clone());
         report.set("Resolved", Some(true), "Resolved", format!("locked to {digest}"));
         Ok(Target { image: plugin.spec.image.clone(), digest, rolled_back: None })
+    }
+
+    /// Judges a plugin under the policies that hold, unless it was found good under the same ones already.
+    async fn verify(
+        &self,
+        plugin: &Plugin,
+        image: &str,
+        digest: &str,
+        report: &mut Report<'_>,
+    ) -> Result<(), Stop> {
+        let name = plugin.name_any();
+        let (policy, revision) = self.policies.current().await;
+        let known = self.judged.lock().await.get(&name).cloned();
+        let before = known.filter(|(of, under, _)| of == digest && *under == revision).map(|known| known.2);
+        let verdict = match before.clone().filter(Verdict::is_signed) {
+            Some(verdict) => verdict,
+            None => {
+                let verdict = self.source.verify(image, digest, &policy).await;
+                verdict.map_err(|error| stop("Verified", "VerifyFailed", &error))?
+            }
+        };
+        report.set("Verified", verdict.status(), verdict.reason(), verdict.to_string());
+        if before.as_ref() != Some(&verdict) {
+            self.judged.lock().await.insert(name, (digest.to_owned(), revision, verdict.clone()));
+            if verdict.is_signed() {
+                self.events.tell(plugin, false, verdict.reason(), &verdict.to_string());
+            } else if verdict.allows() && verdict.mode != Mode::Off {
+                self.events.tell(plugin, true, verdict.reason(), &verdict.to_string());
+            }
+        }
+        if verdict.allows() {
+            return Ok(());
+        }
+        let unavailable = verdict.may_change();
+        Err(Stop {
+            condition: "Verified",
+            reason: verdict.reason(),
+            message: verdict.to_string(),
+            again: unavailable || !verdict.problems.is_empty(),
+            unload: !unavailable,
+        })
     }
 
     fn grant(&self, plugin: &Plugin, pulled: &Pulled, report: &mut Report<'_>) -> Result<Rights, Stop> {
@@ -372,6 +426,28 @@ impl PluginLoop {
         }
     }
 
+    /// Says why a plugin is not loaded, or does not go on.
+    async fn stopped(&self, plugin: &Plugin, stop: &Stop, report: &mut Report<'_>) -> Outcome {
+        let name = plugin.name_any();
+        if stop.unload {
+            self.unload(&name).await;
+        }
+        tracing::warn!(plugin = name, reason = stop.reason, why = stop.message, "plugin not loaded");
+        self.events.tell(plugin, true, stop.reason, &stop.message);
+        // What runs on although its signatures cannot be fetched now is ready all the same.
+        let runs_on = stop.condition == "Verified" && self.installed.get(&name).is_some();
+        report.serving(&self.installed, &name);
+        if !runs_on {
+            report.stopped(stop);
+        }
+        match (stop.again, stop.condition) {
+            (true, _) => Outcome::Backoff,
+            // A signature may be added at any time, and nothing tells when it is.
+            (false, "Verified") => Outcome::After(SIGNATURE_CHECK),
+            (false, _) => Outcome::Settled,
+        }
+    }
+
     async fn write(&self, plugin: &Plugin, status: PluginStatus) -> Result<(), PluginError> {
         if plugin.status.as_ref() == Some(&status) {
             return Ok(());
@@ -423,7 +499,14 @@ impl Reconciler for PluginLoop {
         if let Some(loaded) =
             loaded.filter(|loaded| loaded.from == (cached.uid().to_owned(), plugin.metadata.generation))
         {
-            let working = self.look_after(&plugin, &loaded).await;
+            let working = match self.verify(&plugin, &loaded.image, &loaded.digest, &mut report).await {
+                Ok(()) => self.look_after(&plugin, &loaded).await,
+                Err(refused) => {
+                    let outcome = self.stopped(&plugin, &refused, &mut report).await;
+                    self.write(&plugin, report.status).await?;
+                    return Ok(outcome);
+                }
+            };
             report.loaded(&self.installed, &key.name);
             match &working {
                 Ok(()) => report.ready(),
@@ -451,16 +534,7 @@ impl Reconciler for PluginLoop {
                 tracing::info!(digest = report.status.digest, "plugin loaded");
                 Outcome::After(TAG_CHECK)
             }
-            Err(stop) => {
-                if stop.unload {
-                    self.unload(&key.name).await;
-                }
-                tracing::warn!(reason = stop.reason, why = stop.message, "plugin not loaded");
-                self.events.tell(plugin.as_ref(), true, stop.reason, &stop.message);
-                report.serving(&self.installed, &key.name);
-                report.stopped(&stop);
-                if stop.again { Outcome::Backoff } else { Outcome::Settled }
-            }
+            Err(stop) => self.stopped(&plugin, &stop, &mut report).await,
         };
         self.write(&plugin, report.status).await?;
         Ok(outcome)

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use purlin_registry::{Client, ClientError, Digest, Reference, Resolved};
+use purlin_registry::auth::{Credentials, Keychain};
+use purlin_registry::mirror::MirrorRule;
+use purlin_registry::{Access, Client, ClientError, Digest, Policy, Reference, Resolved, Verdict};
 
 use async_trait::async_trait;
 use purlin_sandbox::contract::{Context, FieldError, Search, Selector, Suggestion, SyncRequest};
@@ -17,13 +19,15 @@ use crate::stage::{LoadedPlugin, PluginSource, Pulled, SourceError};
 /// Pulls from OCI registries, loads into a sandbox.
 pub struct SandboxedSource {
     registry: Client,
+    /// The credentials that it has by itself, whatever policies add.
+    keychain: Keychain,
     sandbox: Sandbox,
 }
 
 impl SandboxedSource {
     /// A source over a registry client and a sandbox.
     pub fn new(registry: Client, sandbox: Sandbox) -> Self {
-        SandboxedSource { registry, sandbox }
+        SandboxedSource { keychain: registry.access().keychain.clone(), registry, sandbox }
     }
 }
 
@@ -34,6 +38,13 @@ fn parse(image: &str) -> Result<Reference, SourceError> {
     })
 }
 
+fn locked(image: &str, digest: &str) -> Result<Resolved, SourceError> {
+    let digest: Digest = digest.parse().map_err(|error: purlin_registry::NotADigest| {
+        SourceError::Refused { reason: "InvalidDigest", message: format!("spec.digest: {error}") }
+    })?;
+    Ok(Resolved::assume(parse(image)?, digest))
+}
+
 fn from_registry(error: ClientError) -> SourceError {
     match error {
         ClientError::Artifact { .. } => {
@@ -42,6 +53,7 @@ fn from_registry(error: ClientError) -> SourceError {
         // What does not exist may be pushed, and who is not let in may be given credentials.
         ClientError::NotFound(_)
         | ClientError::Unauthorized(_)
+        | ClientError::Auth(_)
         | ClientError::Registry { .. }
         | ClientError::Timeout { .. } => SourceError::Unavailable(error.to_string()),
     }
@@ -54,12 +66,20 @@ impl PluginSource for SandboxedSource {
         Ok(resolved.digest().to_string())
     }
 
+    async fn verify(&self, image: &str, digest: &str, policy: &Policy) -> Result<Verdict, SourceError> {
+        Ok(self.registry.verify(&locked(image, digest)?, policy).await)
+    }
+
+    fn use_access(&self, credentials: Vec<(String, Credentials)>, mirrors: Vec<MirrorRule>) {
+        let mut keychain = self.keychain.clone();
+        for (prefix, credentials) in credentials {
+            keychain.add(prefix, credentials);
+        }
+        self.registry.set_access(Access { keychain, mirrors });
+    }
+
     async fn pull(&self, image: &str, digest: &str) -> Result<Pulled, SourceError> {
-        let digest: Digest = digest.parse().map_err(|error: purlin_registry::NotADigest| {
-            SourceError::Refused { reason: "InvalidDigest", message: format!("spec.digest: {error}") }
-        })?;
-        let artifact =
-            self.registry.pull(&Resolved::assume(parse(image)?, digest)).await.map_err(from_registry)?;
+        let artifact = self.registry.pull(&locked(image, digest)?).await.map_err(from_registry)?;
         Ok(Pulled {
             digest: artifact.digest().to_string(),
             component_digest: artifact.component_digest().to_string(),
