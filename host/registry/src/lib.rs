@@ -10,11 +10,13 @@
 
 pub mod artifact;
 pub mod auth;
+pub mod bundle;
 pub mod client;
 pub mod component;
 mod digest;
 mod document;
 mod files;
+pub mod index;
 pub mod layout;
 pub mod lock;
 pub mod loopback;
@@ -26,6 +28,7 @@ pub mod policy;
 pub mod prefix;
 pub mod reference;
 pub mod referrers;
+pub mod sbom;
 pub mod signature;
 pub mod signing;
 mod transport;
