@@ -8,6 +8,7 @@ import stat
 import pytest
 from conftest import PASSWORD
 from harness.kubectl import Kubectl
+from harness.registry import push_document
 from harness.wait import until
 
 TUNER = "purlin/tuner-random:0.1.0"
@@ -221,4 +222,42 @@ def test_an_index_is_searched_and_installed_from(purlin, registry, mine, server,
         assert kubectl.json("get", "plugin", "from-index")["spec"]["image"] == mine
     finally:
         kubectl("delete", "plugin", "from-index", "--ignore-not-found")
-    assert "SignatureValid" not in purlin("plugin", "inspect", mine)
+
+
+def test_what_a_plugin_asks_for_waits_for_a_person(purlin, registry):
+    refused = purlin.fails("plugin", "install", f"{registry}/purlin/dialect-katib:0.1.0", "--name", "unasked")
+    assert "--grant 'call(tuner)'" in refused
+
+
+def test_an_installed_plugin_is_upgraded_from_an_index(purlin, registry, mine, server, tmp_path):
+    kubectl = Kubectl(server.kubeconfig, home=tmp_path)
+    # The same component with another version in its manifest, of the same length.
+    component = (tmp_path / "tuner.wasm").read_bytes()
+    assert component.count(b'"version":"0.1.0"') == 1
+    (tmp_path / "newer.wasm").write_bytes(component.replace(b'"version":"0.1.0"', b'"version":"0.2.0"'))
+    newer, index = f"{mine.rpartition(':')[0]}:2.0.0", f"{mine.rpartition('/')[0]}/index:latest"
+    purlin("plugin", "push", "newer.wasm", newer)
+    purlin("plugin", "index", "build", "--push", index, "--out", "index.json", mine)
+    assert purlin.json("plugin", "outdated", "--index", index) == []
+    purlin("plugin", "index", "build", "--from", index, "--push", index, "--out", "index.json", newer)
+    (behind,) = purlin.json("plugin", "outdated", "--index", index)
+    assert (behind["name"], behind["installed"], behind["newest"]) == ("tuner-random", "0.1.0", "0.2.0")
+    purlin("plugin", "upgrade", "tuner-random", "--index", index)
+    assert kubectl.json("get", "plugin", "tuner-random")["status"]["version"] == "0.2.0"
+    assert purlin.json("plugin", "outdated", "--index", index) == []
+    # A version is never changed: other bytes under the same one are refused.
+    (tmp_path / "changed.wasm").write_bytes(component.replace(b"replayable", b"Replayable"))
+    purlin("plugin", "push", "changed.wasm", mine)
+    assert "never changed" in purlin.fails("plugin", "index", "build", "--from", index, "--out", "x.json", mine)
+
+
+def test_an_index_that_lies_about_a_version_is_not_followed(purlin, mine, registry, tmp_path):
+    index = f"{mine.rpartition('/')[0]}/index:latest"
+    purlin("plugin", "index", "build", "--push", index, "--out", "index.json", mine)
+    listed = json.loads((tmp_path / "index.json").read_text())
+    listed["plugins"][0]["versions"][0]["version"] = "9.0.0"
+    push_document(registry, index, "application/vnd.purlin.index.v1+json", json.dumps(listed).encode())
+    refused = purlin.fails("plugin", "upgrade", "tuner-random", "--index", index)
+    assert "do not trust this index" in refused
+    push_document(registry, index, "application/vnd.purlin.index.v1+json", b'{"plugins": [{"name": "../x"}]}')
+    assert "no index of plugins" in purlin.fails("plugin", "search", "--index", index)

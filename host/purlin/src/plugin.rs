@@ -212,14 +212,13 @@ fn signature(conditions: &[purlin_kernel::api::Condition]) -> String {
 
 async fn install(args: &InstallArgs) -> Result<()> {
     let registries = Registries::open(&args.policy)?;
-    let resolved = if args.reference.contains('/') {
-        registries.checked(&args.reference).await?
+    let (resolved, artifact) = if args.reference.contains('/') {
+        let resolved = registries.checked(&args.reference).await?;
+        let artifact = registries.client.pull(&resolved).await?;
+        (resolved, artifact)
     } else {
-        let resolved = market::find(&registries, &args.index, &args.reference).await?;
-        registries.let_pass(&resolved).await?;
-        resolved
+        market::find(&registries, &args.index, &args.reference).await?.pull(&registries).await?
     };
-    let artifact = registries.client.pull(&resolved).await?;
     let grants = agreed(artifact.manifest(), &args.grants, args.yes)?;
     let name = args.name.as_deref().unwrap_or(&artifact.manifest().name);
     apply(name, &resolved, &grants, args.wait, &args.cluster, args.output).await

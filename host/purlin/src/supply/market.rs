@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt as _};
 use purlin_kernel::api::Plugin;
 use purlin_registry::index::{Index, MAX_BYTES, MEDIA_TYPE, Release, Wanted};
 use purlin_registry::signature::Outcome;
-use purlin_registry::{Reference, Resolved};
+use purlin_registry::{Artifact, Reference, Resolved};
 use serde_json::json;
 
 use super::{Registries, signing};
@@ -96,15 +96,15 @@ pub(super) async fn search(words: &[String], args: &IndexArgs, form: Output) -> 
 }
 
 /// What a name stands for in the first index that has it.
-pub(crate) async fn find(registries: &Registries, args: &IndexArgs, text: &str) -> Result<Resolved> {
+pub(crate) async fn find(registries: &Registries, args: &IndexArgs, text: &str) -> Result<Found> {
     let wanted: Wanted = text.parse()?;
     let indexes = all(registries, args).await?;
     for (_, index) in &indexes {
-        if let Some((_, release)) = index.find(&wanted) {
+        if let Some((listing, release)) = index.find(&wanted) {
             if let Some(why) = &release.deprecated {
                 tracing::warn!(plugin = text, "version {} is deprecated: {why}", release.version);
             }
-            return resolved(release);
+            return Ok(Found { name: listing.name.clone(), release: release.clone() });
         }
     }
     let names: Vec<_> = indexes.iter().map(|(name, _)| name.as_str()).collect();
@@ -164,12 +164,39 @@ pub(super) async fn upgrade(args: &UpgradeArgs) -> Result<()> {
 }
 
 async fn upgrade_one(registries: &Registries, upgrade: &Upgrade, args: &UpgradeArgs) -> Result<()> {
-    let resolved = resolved(&upgrade.release)?;
-    registries.let_pass(&resolved).await?;
-    let artifact = registries.client.pull(&resolved).await?;
+    let found = Found { name: upgrade.name.clone(), release: upgrade.release.clone() };
+    let (resolved, artifact) = found.pull(registries).await?;
     let granted: Vec<String> = upgrade.grants.iter().chain(&args.grants).cloned().collect();
     let grants = plugin::agreed(artifact.manifest(), &granted, args.yes)?;
     plugin::apply(&upgrade.name, &resolved, &grants, args.wait, &args.cluster, args.output).await
+}
+
+/// A version of a plugin that an index lists.
+pub(crate) struct Found {
+    name: String,
+    release: Release,
+}
+
+impl Found {
+    /// Fetches it, once the lock and the policy let it pass. An index cannot give one plugin under another's name, or an
+    /// old version as a new one: what the plugin says of itself has to agree.
+    pub(crate) async fn pull(&self, registries: &Registries) -> Result<(Resolved, Artifact)> {
+        let resolved = Resolved::assume(self.release.reference.parse()?, self.release.digest.clone());
+        registries.let_pass(&resolved).await?;
+        let artifact = registries.client.pull(&resolved).await?;
+        let manifest = artifact.manifest();
+        if manifest.name != self.name || manifest.version != self.release.version {
+            bail!(
+                "the index says that {} is {} {}, and it is {} {}; do not trust this index",
+                resolved.reference(),
+                self.name,
+                self.release.version,
+                manifest.name,
+                manifest.version
+            );
+        }
+        Ok((resolved, artifact))
+    }
 }
 
 /// An installed plugin of which there is a newer version.
@@ -217,10 +244,6 @@ async fn newer(
         });
     }
     Ok(found)
-}
-
-fn resolved(release: &Release) -> Result<Resolved> {
-    Ok(Resolved::assume(release.reference.parse()?, release.digest.clone()))
 }
 
 fn note(release: &Release, description: &str) -> String {

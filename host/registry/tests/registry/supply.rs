@@ -251,7 +251,7 @@ async fn content_comes_from_mirrors_and_tags_from_the_origin() {
     let through = |mirrors: &[String]| {
         with_access(Access { keychain: Keychain::default(), mirrors: vec![rule(mirrors)] })
     };
-    let client = through(&[good.clone()]);
+    let client = through(std::slice::from_ref(&good));
     assert_eq!(client.resolve(resolved.reference()).await.expect("resolve"), resolved);
     std::fs::remove_file(blob_of(&origin, artifact("tuner").component_digest())).expect("remove");
     assert_eq!(client.pull(&resolved).await.expect("from the mirror"), artifact("tuner"));
