@@ -1,5 +1,6 @@
 """Pushes artifacts from an OCI layout on disk to a registry over plain HTTP, by the distribution specification alone."""
 
+import hashlib
 import json
 import urllib.error
 import urllib.parse
@@ -20,6 +21,19 @@ def push_layout(layout, registry):
         _send("PUT", f"http://{registry}/v2/{repository}/manifests/{tag}", manifest, entry["mediaType"])
         pushed[repository.rpartition("/")[2]] = f"{registry}/{repository}:{tag}"
     return pushed
+
+
+def push_document(registry, reference, kind, content):
+    """Pushes an artifact that is one document of a kind, whatever is in it."""
+    name, _, tag = reference.partition("/")[2].rpartition(":")
+    parts = []
+    for body, media_type in ((b"{}", "application/vnd.oci.empty.v1+json"), (content, kind)):
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        _push_blob(registry, name, digest, body)
+        parts.append({"mediaType": media_type, "digest": digest, "size": len(body)})
+    media_type = "application/vnd.oci.image.manifest.v1+json"
+    manifest = {"schemaVersion": 2, "mediaType": media_type, "config": parts[0], "layers": parts[1:]}
+    _send("PUT", f"http://{registry}/v2/{name}/manifests/{tag}", json.dumps(manifest).encode(), media_type)
 
 
 def _blob(layout, digest):

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub(crate) use supply::{PolicyArgs, SupplyCommand};
+pub(crate) use supply::{IndexArgs, IndexCommand, PolicyArgs, SbomCommand, SupplyCommand, UpgradeArgs};
 
 use crate::services::ServiceArgs;
 
@@ -372,6 +372,8 @@ pub(crate) enum PluginCommand {
         /// A component file, a reference, or the name of an installed plugin
         plugin: String,
         #[command(flatten)]
+        policy: PolicyArgs,
+        #[command(flatten)]
         cluster: ClusterArgs,
         /// Form of the answer
         #[arg(long, short, default_value = "text")]
@@ -385,9 +387,10 @@ pub(crate) enum PluginCommand {
         #[arg(long, short, default_value = "text")]
         output: Output,
     },
-    /// Install a plugin, locked to the digest that the reference has now
+    /// Install a plugin from an index or a registry, locked to the digest that it has now
     #[command(
-        after_help = "Example:\n  purlin plugin install localhost:7444/purlin/tuner-random:0.1.0 --grant 'call(tuner)'"
+        after_help = "Examples:\n  purlin plugin install tuner-random\n  purlin plugin install tuner-random@0.1.0 --yes\n  \
+        purlin plugin install localhost:7444/purlin/tuner-random:0.1.0 --grant 'call(tuner)'"
     )]
     Install(InstallArgs),
     #[command(flatten)]
@@ -396,7 +399,7 @@ pub(crate) enum PluginCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct InstallArgs {
-    /// What: REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@sha256:...
+    /// What: NAME or NAME@VERSION in an index; or REGISTRY/REPOSITORY:TAG
     pub(crate) reference: String,
     /// Name of the Plugin object; the manifest's name where not given
     #[arg(long)]
@@ -404,6 +407,11 @@ pub(crate) struct InstallArgs {
     /// A capability to grant; may be given several times
     #[arg(long = "grant", value_name = "CAPABILITY")]
     pub(crate) grants: Vec<String>,
+    /// Grant all that the plugin asks for, without a question
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) index: IndexArgs,
     /// Seconds to wait until the plugin is ready; 0 does not wait
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub(crate) wait: u64,

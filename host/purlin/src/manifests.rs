@@ -39,7 +39,7 @@ pub(crate) async fn rbac(args: &RbacArgs) -> Result<()> {
         )?;
         for object in installed {
             let name = object.name_any();
-            let artifact = plugin::fetch_installed(&name, &args.cluster)
+            let artifact = plugin::fetch_installed(&name, &args.policy, &args.cluster)
                 .await
                 .with_context(|| format!("the plugin {name}"))?;
             let grants = object.spec.grants.iter().map(|grant| grant.parse());

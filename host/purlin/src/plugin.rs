@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::runtime::wait::{Condition, await_condition};
+use kube::runtime::wait::{Condition as _, await_condition};
 use kube::{Api, ResourceExt as _};
 use purlin_kernel::api::Plugin;
 use purlin_registry::{Artifact, Capability, Manifest, Reference, Resolved};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::cli::{ClusterArgs, InstallArgs, Output, PluginCommand, PolicyArgs};
 use crate::connect::connect;
 use crate::output;
-use crate::supply::Registries;
+use crate::supply::{Registries, market};
 
 /// The field manager under which a person installs.
 const MANAGER: &str = "purlin-cli";
@@ -52,7 +52,9 @@ pub(crate) async fn run(command: &PluginCommand) -> Result<()> {
         PluginCommand::Pack { module, manifest, out } => pack(module, manifest, out),
         PluginCommand::Push { file, reference, output } => push(file, reference, *output).await,
         PluginCommand::Pull { reference, out, policy, output } => pull(reference, out, policy, *output).await,
-        PluginCommand::Inspect { plugin, cluster, output } => inspect(plugin, cluster, *output).await,
+        PluginCommand::Inspect { plugin, policy, cluster, output } => {
+            inspect(plugin, policy, cluster, *output).await
+        }
         PluginCommand::List { cluster, output } => list(cluster, *output).await,
         PluginCommand::Install(args) => install(args).await,
         PluginCommand::Supply(command) => crate::supply::run(command).await,
@@ -102,14 +104,19 @@ async fn pull(reference: &str, out: &Path, policy: &PolicyArgs, form: Output) ->
     Ok(())
 }
 
-async fn inspect(plugin: &str, cluster: &ClusterArgs, form: Output) -> Result<()> {
+async fn inspect(plugin: &str, policy: &PolicyArgs, cluster: &ClusterArgs, form: Output) -> Result<()> {
     let path = PathBuf::from(plugin);
-    let artifact = if path.is_file() {
-        read_component(&path)?
-    } else if plugin.contains('/') {
-        fetch(plugin, &PolicyArgs::default()).await?.1
+    let (artifact, verdict) = if path.is_file() {
+        (read_component(&path)?, None)
     } else {
-        fetch_installed(plugin, cluster).await?
+        let registries = Registries::open(policy)?;
+        let resolved = if plugin.contains('/') {
+            registries.resolve(plugin).await?
+        } else {
+            locked(plugin, cluster).await?
+        };
+        let artifact = registries.client.pull(&resolved).await?;
+        (artifact, Some(registries.client.verify(&resolved, &registries.policy).await))
     };
     let manifest = artifact.manifest();
     if form == Output::Json {
@@ -117,6 +124,9 @@ async fn inspect(plugin: &str, cluster: &ClusterArgs, form: Output) -> Result<()
             serde_json::from_str(&manifest.to_json()?).context("the manifest is no JSON")?;
         output::json(&json!({
             "digest": artifact.digest().to_string(), "size": artifact.component().len(), "manifest": manifest,
+            "signature": verdict.map(|verdict| json!({
+                "signed": verdict.is_signed(), "reason": verdict.reason(), "message": verdict.to_string(),
+            })),
         }))?;
         return Ok(());
     }
@@ -131,6 +141,7 @@ async fn inspect(plugin: &str, cluster: &ClusterArgs, form: Output) -> Result<()
         ("Description", manifest.description.clone()),
         ("Digest", artifact.digest().to_string()),
         ("Size", format!("{} bytes", artifact.component().len())),
+        ("Signature", verdict.map_or_else(|| "a file has none".to_owned(), |verdict| verdict.to_string())),
         ("Contract", format!("purlin:plugin {}", manifest.wit)),
         ("Stages", listed(manifest.stages.iter().map(ToString::to_string).collect())),
         ("Algorithms", listed(manifest.algorithms.clone())),
@@ -148,7 +159,17 @@ async fn inspect(plugin: &str, cluster: &ClusterArgs, form: Output) -> Result<()
 }
 
 /// The artifact that a cluster's plugin is locked to.
-pub(crate) async fn fetch_installed(name: &str, cluster: &ClusterArgs) -> Result<Artifact> {
+pub(crate) async fn fetch_installed(
+    name: &str,
+    policy: &PolicyArgs,
+    cluster: &ClusterArgs,
+) -> Result<Artifact> {
+    let registries = Registries::open(policy)?;
+    Ok(registries.client.pull(&locked(name, cluster).await?).await?)
+}
+
+/// What a cluster's plugin is locked to.
+async fn locked(name: &str, cluster: &ClusterArgs) -> Result<Resolved> {
     let api: Api<Plugin> = Api::all(connect(cluster).await?);
     let found = api.get_opt(name).await.context("cannot read the plugins")?;
     let plugin = found.with_context(|| {
@@ -156,8 +177,7 @@ pub(crate) async fn fetch_installed(name: &str, cluster: &ClusterArgs) -> Result
     })?;
     let digest = plugin.status.and_then(|status| status.digest);
     let digest = digest.with_context(|| format!("the plugin {name} was not found in its registry yet"))?;
-    let resolved = Resolved::assume(plugin.spec.image.parse()?, digest.parse()?);
-    Ok(Registries::open(&PolicyArgs::default())?.client.pull(&resolved).await?)
+    Ok(Resolved::assume(plugin.spec.image.parse()?, digest.parse()?))
 }
 
 async fn list(cluster: &ClusterArgs, form: Output) -> Result<()> {
@@ -180,42 +200,89 @@ async fn list(cluster: &ClusterArgs, form: Output) -> Result<()> {
                 plugin.name_any(),
                 status.version.unwrap_or_default(),
                 ready,
+                signature(&status.conditions),
                 status.stages.join(","),
                 plugin.spec.image.clone(),
                 status.digest.unwrap_or_default(),
             ]
         })
         .collect();
-    output::table(&["NAME", "VERSION", "STATE", "STAGES", "IMAGE", "DIGEST"], &rows)?;
+    output::table(&["NAME", "VERSION", "STATE", "SIGNATURE", "STAGES", "IMAGE", "DIGEST"], &rows)?;
     Ok(())
 }
 
+/// One word about a plugin's signatures.
+fn signature(conditions: &[purlin_kernel::api::Condition]) -> String {
+    let verified = conditions.iter().find(|condition| condition.type_ == "Verified");
+    verified.map(|condition| condition.reason.clone()).unwrap_or_default()
+}
+
 async fn install(args: &InstallArgs) -> Result<()> {
-    let InstallArgs { reference, name, grants, wait, policy, cluster, output: form } = args;
-    let (name, wait, form) = (name.as_deref(), Duration::from_secs(*wait), *form);
-    let (reference, artifact) = fetch(reference, policy).await?;
-    let manifest = artifact.manifest();
-    let granted = grants
-        .iter()
-        .map(|grant| grant.parse().map_err(|error| anyhow::anyhow!("--grant: {error}")))
-        .collect::<Result<Vec<Capability>>>()?;
-    let missing: Vec<String> = manifest
+    let registries = Registries::open(&args.policy)?;
+    let (resolved, artifact) = if args.reference.contains('/') {
+        let resolved = registries.checked(&args.reference).await?;
+        let artifact = registries.client.pull(&resolved).await?;
+        (resolved, artifact)
+    } else {
+        market::find(&registries, &args.index, &args.reference).await?.pull(&registries).await?
+    };
+    let grants = agreed(artifact.manifest(), &args.grants, args.yes)?;
+    let name = args.name.as_deref().unwrap_or(&artifact.manifest().name);
+    apply(name, &resolved, &grants, args.wait, &args.cluster, args.output).await
+}
+
+/// What is granted to a plugin: what was granted already, and the rest of what it asks for once a person agrees.
+pub(crate) fn agreed(manifest: &Manifest, granted: &[String], yes: bool) -> Result<Vec<String>> {
+    let parse = |grant: &String| grant.parse().map_err(|error| anyhow::anyhow!("--grant: {error}"));
+    let known = granted.iter().map(parse).collect::<Result<Vec<Capability>>>()?;
+    let missing: Vec<_> = manifest
         .requests()
         .into_iter()
         .filter(|request| !request.optional)
-        .filter(|request| !granted.iter().any(|granted| request.name.intersect(granted).is_some()))
-        .map(|request| format!("--grant '{}' ({})", request.name, request.reason))
+        .filter(|request| !known.iter().any(|granted| request.name.intersect(granted).is_some()))
         .collect();
-    if !missing.is_empty() {
-        bail!("{} asks for what was not granted; add {}", manifest.name, missing.join(" and "));
+    let mut grants = granted.to_vec();
+    if missing.is_empty() {
+        return Ok(grants);
     }
-    let name = name.unwrap_or(&manifest.name);
+    if !yes {
+        let shown = missing.iter().map(|request| format!("  {} ({})", request.name, request.reason));
+        let shown = shown.collect::<Vec<_>>().join("\n");
+        let question = format!("{} {} asks for\n{shown}\nGrant this?", manifest.name, manifest.version);
+        if !output::confirm(&question)? {
+            let flags = missing
+                .iter()
+                .map(|request| format!("--grant '{}' ({})", request.name, request.reason))
+                .collect::<Vec<_>>();
+            bail!(
+                "{} {} asks for what was not granted; add {}, or --yes for all",
+                manifest.name,
+                manifest.version,
+                flags.join(" and ")
+            );
+        }
+    }
+    grants.extend(missing.iter().map(|request| request.name.to_string()));
+    Ok(grants)
+}
+
+/// Makes or changes a Plugin object, and waits until it is ready.
+pub(crate) async fn apply(
+    name: &str,
+    resolved: &Resolved,
+    grants: &[String],
+    wait: u64,
+    cluster: &ClusterArgs,
+    form: Output,
+) -> Result<()> {
+    let wait = Duration::from_secs(wait);
+    let (reference, digest) = (resolved.reference().to_string(), resolved.digest());
     let api: Api<Plugin> = Api::all(connect(cluster).await?);
     let object = json!({
         "apiVersion": "purlin.dev/v1alpha1",
         "kind": "Plugin",
         "metadata": {"name": name},
-        "spec": {"image": reference.to_string(), "digest": artifact.digest().to_string(), "grants": grants},
+        "spec": {"image": reference, "digest": digest.to_string(), "grants": grants},
     });
     let applied = api
         .patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(object))
@@ -224,10 +291,10 @@ async fn install(args: &InstallArgs) -> Result<()> {
     let state = if wait.is_zero() { Readiness::Pending } else { settled(api, name, applied, wait).await? };
     match form {
         Output::Json => output::json(&json!({
-            "name": name, "reference": reference.to_string(), "digest": artifact.digest().to_string(),
+            "name": name, "reference": reference, "digest": digest.to_string(),
             "ready": state == Readiness::Ready,
         }))?,
-        Output::Text => output::line(format!("plugin {name} installed at {}", artifact.digest()))?,
+        Output::Text => output::line(format!("plugin {name} installed at {digest}"))?,
     }
     match state {
         Readiness::Failed { reason, message } => bail!("the plugin {name} is not ready, {reason}: {message}"),

@@ -1,16 +1,20 @@
 //! Where plugins come from and who vouches for them: keys, signatures, bills of materials, bundles and indexes.
 
+mod carry;
+pub(crate) mod market;
+mod sbom;
 mod signing;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use purlin_kernel::api::PluginPolicy;
 use purlin_registry::auth::Keychain;
+use purlin_registry::lock::DigestLock;
 use purlin_registry::policy::ReadyRule;
 use purlin_registry::{Access, Client, ClientConfig, Policy, Reference, Resolved};
 
-use crate::cli::{PolicyArgs, SupplyCommand};
+use crate::cli::{IndexCommand, PolicyArgs, SbomCommand, SupplyCommand};
 
 pub(crate) async fn run(command: &SupplyCommand) -> Result<()> {
     match command {
@@ -21,6 +25,20 @@ pub(crate) async fn run(command: &SupplyCommand) -> Result<()> {
         SupplyCommand::Verify { reference, keys, signed_as, policy, output } => {
             signing::verify(reference, keys, signed_as, policy, *output).await
         }
+        SupplyCommand::Sbom(SbomCommand::Attach { reference, file, source, output }) => {
+            sbom::attach(reference, file.as_deref(), source.as_deref(), *output).await
+        }
+        SupplyCommand::Sbom(SbomCommand::Show { reference, output }) => sbom::show(reference, *output).await,
+        SupplyCommand::Bundle { references, out, policy, output } => {
+            carry::bundle(references, out, policy, *output).await
+        }
+        SupplyCommand::Load { file, to, output } => carry::load(file, to, *output).await,
+        SupplyCommand::Index(IndexCommand::Build { plugins, from, out, push, keys, output }) => {
+            market::build(plugins, from.as_deref(), out.as_deref(), push.as_deref(), keys, *output).await
+        }
+        SupplyCommand::Search { words, index, output } => market::search(words, index, *output).await,
+        SupplyCommand::Outdated { index, cluster, output } => market::outdated(index, cluster, *output).await,
+        SupplyCommand::Upgrade(args) => market::upgrade(args).await,
     }
 }
 
@@ -28,6 +46,7 @@ pub(crate) async fn run(command: &SupplyCommand) -> Result<()> {
 pub(crate) struct Registries {
     pub(crate) client: Client,
     pub(crate) policy: Policy,
+    lock: Option<PathBuf>,
 }
 
 impl Registries {
@@ -41,23 +60,33 @@ impl Registries {
             access.mirrors = read.1.spec.mirrors;
         }
         let client = Client::new(ClientConfig { access, ..ClientConfig::default() });
-        Ok(Registries { client, policy })
+        Ok(Registries { client, policy, lock: args.lock.clone() })
     }
 
     /// What a reference points to, once the policy lets it pass; what it only warns of goes to standard error.
     pub(crate) async fn checked(&self, reference: &str) -> Result<Resolved> {
         let resolved = self.resolve(reference).await?;
-        if self.policy.rules.is_empty() {
-            return Ok(resolved);
+        self.let_pass(&resolved).await?;
+        Ok(resolved)
+    }
+
+    /// Compares what was resolved with the lock and the policy.
+    pub(crate) async fn let_pass(&self, resolved: &Resolved) -> Result<()> {
+        if let Some(lock) = &self.lock {
+            DigestLock::open(lock)?.check(resolved)?;
         }
-        let verdict = self.client.verify(&resolved, &self.policy).await;
+        let reference = resolved.reference().to_string();
+        if self.policy.rules.is_empty() {
+            return Ok(());
+        }
+        let verdict = self.client.verify(resolved, &self.policy).await;
         if !verdict.allows() {
             bail!("{reference} is refused, {}: {verdict}", verdict.reason());
         }
         if verdict.status() == Some(false) {
             tracing::warn!(reference, "{verdict}");
         }
-        Ok(resolved)
+        Ok(())
     }
 
     pub(crate) async fn resolve(&self, reference: &str) -> Result<Resolved> {

@@ -10,6 +10,7 @@
 
 pub mod artifact;
 pub mod auth;
+pub mod bundle;
 pub mod capability;
 pub mod client;
 pub mod component;
@@ -17,6 +18,7 @@ pub mod contract;
 mod digest;
 mod document;
 mod files;
+pub mod index;
 pub mod layout;
 pub mod lock;
 pub mod loopback;
@@ -29,6 +31,7 @@ pub mod prefix;
 mod preview1;
 pub mod reference;
 pub mod referrers;
+pub mod sbom;
 pub mod signature;
 pub mod signing;
 mod transport;

@@ -14,8 +14,9 @@ mod uploads;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::artifact::{Artifact, MANIFEST_TYPE};
+use crate::artifact::{Artifact, Descriptor, MANIFEST_TYPE};
 use crate::digest::Digest;
+use crate::document::{Document, EMPTY};
 use crate::layout::{self, LayoutError};
 use store::Store;
 
@@ -74,22 +75,32 @@ impl Loopback {
         Ok(artifacts.len())
     }
 
-    fn put(&self, name: &str, artifact: &Artifact) -> Result<(), String> {
+    /// Puts in an artifact that is one document under a name `repository:tag`, moved there if it is another's.
+    pub fn seed_document(&self, name: &str, media_type: &str, content: &[u8]) -> Result<(), SeedError> {
+        let failed = |reason: String| SeedError::Store { name: name.to_owned(), reason };
+        let document = Document::of_one(media_type, Descriptor::of(media_type, content), None);
+        let text = document.to_json().map_err(|error| failed(error.to_string()))?;
+        for blob in [content, EMPTY] {
+            self.store.put_blob(&Digest::of(blob), blob).map_err(|error| failed(error.to_string()))?;
+        }
+        self.put_manifest(name, &Digest::of(&text), &text).map_err(failed)
+    }
+
+    fn put_manifest(&self, name: &str, digest: &Digest, content: &[u8]) -> Result<(), String> {
         let (repository, tag) = name.split_once(':').ok_or("its name is not `repository:tag`")?;
         if !crate::reference::is_repository(repository) || !crate::reference::is_tag(tag) {
             return Err("its name is not `repository:tag`".to_owned());
         }
+        let put =
+            store::PutManifest { repository, tag: Some(tag), media_type: MANIFEST_TYPE, digest, content };
+        self.store.put_manifest(&put).map_err(|error| error.to_string())
+    }
+
+    fn put(&self, name: &str, artifact: &Artifact) -> Result<(), String> {
         let store = &self.store;
         let failed = |error: std::io::Error| error.to_string();
         store.put_blob(artifact.component_digest(), artifact.component()).map_err(failed)?;
         store.put_blob(&Digest::of(artifact.config()), artifact.config()).map_err(failed)?;
-        let put = store::PutManifest {
-            repository,
-            tag: Some(tag),
-            media_type: MANIFEST_TYPE,
-            digest: artifact.digest(),
-            content: artifact.document(),
-        };
-        store.put_manifest(&put).map_err(failed)
+        self.put_manifest(name, artifact.digest(), artifact.document())
     }
 }

@@ -10,6 +10,7 @@ mod policy;
 mod trial;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResourceExt;
 
 pub(crate) use condition::whole_seconds;

@@ -435,7 +435,9 @@ impl PluginLoop {
         tracing::warn!(plugin = name, reason = stop.reason, why = stop.message, "plugin not loaded");
         self.events.tell(plugin, true, stop.reason, &stop.message);
         // What runs on although its signatures cannot be fetched now is ready all the same.
-        let runs_on = stop.condition == "Verified" && self.installed.get(&name).is_some();
+        let from = (plugin.uid().unwrap_or_default(), plugin.metadata.generation);
+        let runs_on = stop.condition == "Verified"
+            && self.installed.get(&name).is_some_and(|loaded| loaded.from == from);
         report.serving(&self.installed, &name);
         if !runs_on {
             report.stopped(stop);

@@ -4,3 +4,4 @@ mod client;
 mod fixture;
 mod packing;
 mod protocol;
+mod supply;
