@@ -8,6 +8,7 @@ mod output;
 mod plugin;
 mod services;
 mod up;
+mod workbench;
 
 use std::process::ExitCode;
 

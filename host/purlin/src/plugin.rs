@@ -14,7 +14,7 @@ use purlin_registry::{Artifact, Capability, ClientConfig, Manifest, Reference, R
 use serde_json::{Value, json};
 
 use crate::cli::{ClusterArgs, Output, PluginCommand, default_data_dir};
-use crate::output;
+use crate::{output, workbench};
 
 /// The field manager under which a person installs.
 const MANAGER: &str = "purlin-cli";
@@ -56,6 +56,23 @@ pub(crate) async fn run(command: &PluginCommand) -> Result<()> {
         PluginCommand::Install { reference, name, grants, wait, cluster, output } => {
             let name = name.as_deref();
             install(reference, name, grants, Duration::from_secs(*wait), cluster, *output).await
+        }
+        PluginCommand::New { name, lang, stage, dir, output } => {
+            workbench::new(name, *lang, *stage, dir.as_deref(), *output)
+        }
+        PluginCommand::Build { project, output } => workbench::make(project, *output).await,
+        PluginCommand::Test { project, cases, replay, update, no_build, output } => {
+            let args = workbench::TestArgs {
+                project,
+                cases: cases.as_deref(),
+                replay: replay.as_deref(),
+                update: *update,
+                no_build: *no_build,
+            };
+            workbench::test(&args, *output).await
+        }
+        PluginCommand::Dev { project, registry, once, cluster, output } => {
+            workbench::dev(project, registry, *once, cluster, *output).await
         }
     }
 }
@@ -215,18 +232,8 @@ async fn install(
         bail!("{} asks for what was not granted; add {}", manifest.name, missing.join(" and "));
     }
     let name = name.unwrap_or(&manifest.name);
-    let api: Api<Plugin> = Api::all(connect(cluster).await?);
-    let object = json!({
-        "apiVersion": "purlin.dev/v1alpha1",
-        "kind": "Plugin",
-        "metadata": {"name": name},
-        "spec": {"image": reference.to_string(), "digest": artifact.digest().to_string(), "grants": grants},
-    });
-    let applied = api
-        .patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(object))
-        .await
-        .with_context(|| format!("cannot install the plugin {name}"))?;
-    let state = if wait.is_zero() { Readiness::Pending } else { settled(api, name, applied, wait).await? };
+    let client = connect(cluster).await?;
+    let state = apply(client, name, &reference, &artifact.digest().to_string(), grants, wait).await?;
     match form {
         Output::Json => output::json(&json!({
             "name": name, "reference": reference.to_string(), "digest": artifact.digest().to_string(),
@@ -238,6 +245,29 @@ async fn install(
         Readiness::Failed { reason, message } => bail!("the plugin {name} is not ready, {reason}: {message}"),
         Readiness::Ready | Readiness::Pending => Ok(()),
     }
+}
+
+/// Writes the Plugin object, and waits until it is ready or says why not; without waiting where `wait` is zero.
+pub(crate) async fn apply(
+    client: Client,
+    name: &str,
+    reference: &Reference,
+    digest: &str,
+    grants: &[String],
+    wait: Duration,
+) -> Result<Readiness> {
+    let api: Api<Plugin> = Api::all(client);
+    let object = json!({
+        "apiVersion": "purlin.dev/v1alpha1",
+        "kind": "Plugin",
+        "metadata": {"name": name},
+        "spec": {"image": reference.to_string(), "digest": digest, "grants": grants},
+    });
+    let applied = api
+        .patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(object))
+        .await
+        .with_context(|| format!("cannot install the plugin {name}"))?;
+    if wait.is_zero() { Ok(Readiness::Pending) } else { settled(api, name, applied, wait).await }
 }
 
 /// Waits until the object says whether it is ready in the generation that was applied.
@@ -261,7 +291,7 @@ async fn settled(api: Api<Plugin>, name: &str, applied: Plugin, wait: Duration) 
     Ok(found.map_or(Readiness::Pending, |plugin| Readiness::of(&plugin)))
 }
 
-fn registry() -> purlin_registry::Client {
+pub(crate) fn registry() -> purlin_registry::Client {
     purlin_registry::Client::new(ClientConfig::default())
 }
 
@@ -280,7 +310,7 @@ fn read_component(file: &Path) -> Result<Artifact> {
         .with_context(|| format!("{} is no plugin", file.display()))
 }
 
-async fn connect(cluster: &ClusterArgs) -> Result<Client> {
+pub(crate) async fn connect(cluster: &ClusterArgs) -> Result<Client> {
     let environment = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
     let local = default_data_dir().join("kubeconfig");
     let file = match (&cluster.kubeconfig, environment) {
