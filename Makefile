@@ -5,7 +5,7 @@ TARGET ?= $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PURLIN_BIN ?= $(abspath $(TARGET))/debug/purlin
 export PURLIN_BIN
 
-.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e conformance faults faults-short hostile supply bench fuzz
+.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e conformance faults faults-short hostile supply sdk bench fuzz
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ faults-short: build ## A few SIGKILLs in the middle of an experiment
 
 faults: build ## Fifty of them
 	tests/run.sh faults
+
+sdk: build ## Plugins in four languages, from a new project to a search
+	tests/run.sh sdk
 
 hostile: build ## Plugins that misbehave
 	tests/run.sh hostile

@@ -90,7 +90,7 @@ pub(crate) enum Command {
     Crds,
     /// Print the rights that the kernel needs for itself and for plugins, as YAML
     Rbac(RbacArgs),
-    /// Work with plugins: pack, push, sign, verify, find, install, carry
+    /// Work with plugins: new, build, test, dev, push, sign, verify, find, install, carry
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Check what this machine offers and what is missing
@@ -318,8 +318,100 @@ pub(crate) struct DoctorArgs {
     pub(crate) output: Output,
 }
 
+/// A language with an SDK.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LanguageArg {
+    Rust,
+    Python,
+    Js,
+    Go,
+}
+
+/// A stage of the contract.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum StageArg {
+    Tuner,
+    Dialect,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
+    /// Make a plugin project: source, manifest, cases, and the SDK
+    #[command(
+        after_help = "Examples:\n  purlin plugin new my-tuner --lang python --stage tuner\n  purlin plugin new my-dialect --lang go --stage dialect --dir ./plugins/my-dialect"
+    )]
+    New {
+        /// The plugin's name: lower-case letters, digits and `-`
+        name: String,
+        /// The language to write it in
+        #[arg(long)]
+        lang: LanguageArg,
+        /// What it is: a tuner searches, a dialect translates kinds
+        #[arg(long)]
+        stage: StageArg,
+        /// Where to make it; a folder of the plugin's name where not given. Must be empty
+        #[arg(long)]
+        dir: Option<PathBuf>,
+        /// Form of the answer
+        #[arg(long, short, default_value = "text")]
+        output: Output,
+    },
+    /// Build a project into build/NAME.wasm
+    #[command(
+        after_help = "Examples:\n  purlin plugin build\n  purlin plugin build ./my-tuner --output json\n\nThe compilers of Python and JavaScript are installed at the first build, into $PURLIN_CACHE/toolchains."
+    )]
+    Build {
+        /// The project's folder
+        #[arg(default_value = ".")]
+        project: PathBuf,
+        /// Form of the answer
+        #[arg(long, short, default_value = "text")]
+        output: Output,
+    },
+    /// Build a project and run its cases in the sandbox, each twice
+    #[command(
+        after_help = "Examples:\n  purlin plugin test\n  purlin plugin test ./my-tuner --update\n  purlin plugin test --no-build --cases vectors.json --output json\n\nExit codes: 0 all passed, 1 a case failed or the plugin does not build or load."
+    )]
+    Test {
+        /// The project's folder
+        #[arg(default_value = ".")]
+        project: PathBuf,
+        /// A file or a folder of cases; the project's `cases` where not given
+        #[arg(long, value_name = "PATH")]
+        cases: Option<PathBuf>,
+        /// A recorded log of calls to repeat: one case a line, as JSON
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["cases", "update"])]
+        replay: Option<PathBuf>,
+        /// Take the answers of now as the expected ones
+        #[arg(long)]
+        update: bool,
+        /// Test what was built before
+        #[arg(long)]
+        no_build: bool,
+        /// Form of the answer
+        #[arg(long, short, default_value = "text")]
+        output: Output,
+    },
+    /// Build, push and reload a project in a running `purlin up` at each change
+    #[command(
+        after_help = "Examples:\n  purlin plugin dev\n  purlin plugin dev ./my-tuner --registry localhost:8444\n\nGrants all that the plugin asks for: use it where you develop."
+    )]
+    Dev {
+        /// The project's folder
+        #[arg(default_value = ".")]
+        project: PathBuf,
+        /// The registry to push to, as HOST:PORT
+        #[arg(long, default_value = "localhost:7444", value_name = "REGISTRY")]
+        registry: String,
+        /// Do it once and end
+        #[arg(long)]
+        once: bool,
+        #[command(flatten)]
+        cluster: ClusterArgs,
+        /// Form of the answer
+        #[arg(long, short, default_value = "text")]
+        output: Output,
+    },
     /// Make a component from a core Wasm module and its plugin.yaml
     #[command(
         after_help = "Example:\n  purlin plugin pack --module tuner.wasm --manifest plugin.yaml --out tuner.component.wasm"

@@ -18,6 +18,7 @@ mod run;
 mod services;
 mod supply;
 mod up;
+mod workbench;
 
 use std::process::ExitCode;
 

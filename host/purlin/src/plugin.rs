@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::cli::{ClusterArgs, InstallArgs, Output, PluginCommand, PolicyArgs};
 use crate::connect::connect;
-use crate::output;
 use crate::supply::{Registries, market};
+use crate::{output, workbench};
 
 /// The field manager under which a person installs.
 const MANAGER: &str = "purlin-cli";
@@ -58,6 +58,23 @@ pub(crate) async fn run(command: &PluginCommand) -> Result<()> {
         PluginCommand::List { cluster, output } => list(cluster, *output).await,
         PluginCommand::Install(args) => install(args).await,
         PluginCommand::Supply(command) => crate::supply::run(command).await,
+        PluginCommand::New { name, lang, stage, dir, output } => {
+            workbench::new(name, *lang, *stage, dir.as_deref(), *output)
+        }
+        PluginCommand::Build { project, output } => workbench::make(project, *output).await,
+        PluginCommand::Test { project, cases, replay, update, no_build, output } => {
+            let args = workbench::TestArgs {
+                project,
+                cases: cases.as_deref(),
+                replay: replay.as_deref(),
+                update: *update,
+                no_build: *no_build,
+            };
+            workbench::test(&args, *output).await
+        }
+        PluginCommand::Dev { project, registry, once, cluster, output } => {
+            workbench::dev(project, registry, *once, cluster, *output).await
+        }
     }
 }
 
@@ -228,7 +245,7 @@ async fn install(args: &InstallArgs) -> Result<()> {
     };
     let grants = agreed(artifact.manifest(), &args.grants, args.yes)?;
     let name = args.name.as_deref().unwrap_or(&artifact.manifest().name);
-    apply(name, &resolved, &grants, args.wait, &args.cluster, args.output).await
+    install_as(name, &resolved, &grants, args.wait, &args.cluster, args.output).await
 }
 
 /// What is granted to a plugin: what was granted already, and the rest of what it asks for once a person agrees.
@@ -267,7 +284,7 @@ pub(crate) fn agreed(manifest: &Manifest, granted: &[String], yes: bool) -> Resu
 }
 
 /// Makes or changes a Plugin object, and waits until it is ready.
-pub(crate) async fn apply(
+pub(crate) async fn install_as(
     name: &str,
     resolved: &Resolved,
     grants: &[String],
@@ -275,23 +292,12 @@ pub(crate) async fn apply(
     cluster: &ClusterArgs,
     form: Output,
 ) -> Result<()> {
-    let wait = Duration::from_secs(wait);
-    let (reference, digest) = (resolved.reference().to_string(), resolved.digest());
-    let api: Api<Plugin> = Api::all(connect(cluster).await?);
-    let object = json!({
-        "apiVersion": "purlin.dev/v1alpha1",
-        "kind": "Plugin",
-        "metadata": {"name": name},
-        "spec": {"image": reference, "digest": digest.to_string(), "grants": grants},
-    });
-    let applied = api
-        .patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(object))
-        .await
-        .with_context(|| format!("cannot install the plugin {name}"))?;
-    let state = if wait.is_zero() { Readiness::Pending } else { settled(api, name, applied, wait).await? };
+    let (reference, digest) = (resolved.reference(), resolved.digest().to_string());
+    let client = connect(cluster).await?;
+    let state = apply(client, name, reference, &digest, grants, Duration::from_secs(wait)).await?;
     match form {
         Output::Json => output::json(&json!({
-            "name": name, "reference": reference, "digest": digest.to_string(),
+            "name": name, "reference": reference.to_string(), "digest": digest,
             "ready": state == Readiness::Ready,
         }))?,
         Output::Text => output::line(format!("plugin {name} installed at {digest}"))?,
@@ -300,6 +306,29 @@ pub(crate) async fn apply(
         Readiness::Failed { reason, message } => bail!("the plugin {name} is not ready, {reason}: {message}"),
         Readiness::Ready | Readiness::Pending => Ok(()),
     }
+}
+
+/// Writes the Plugin object, and waits until it is ready or says why not; without waiting where `wait` is zero.
+pub(crate) async fn apply(
+    client: Client,
+    name: &str,
+    reference: &Reference,
+    digest: &str,
+    grants: &[String],
+    wait: Duration,
+) -> Result<Readiness> {
+    let api: Api<Plugin> = Api::all(client);
+    let object = json!({
+        "apiVersion": "purlin.dev/v1alpha1",
+        "kind": "Plugin",
+        "metadata": {"name": name},
+        "spec": {"image": reference.to_string(), "digest": digest, "grants": grants},
+    });
+    let applied = api
+        .patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(object))
+        .await
+        .with_context(|| format!("cannot install the plugin {name}"))?;
+    if wait.is_zero() { Ok(Readiness::Pending) } else { settled(api, name, applied, wait).await }
 }
 
 /// Waits until the object says whether it is ready in the generation that was applied.

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{Registries, signing};
 use crate::cli::{ClusterArgs, IndexArgs, Output, PolicyArgs, UpgradeArgs};
-use crate::{output, plugin};
+use crate::{connect, output, plugin};
 
 /// The index of a `purlin up` with its usual port.
 const LOCAL: &str = "localhost:7444/purlin/index:latest";
@@ -168,7 +168,7 @@ async fn upgrade_one(registries: &Registries, upgrade: &Upgrade, args: &UpgradeA
     let (resolved, artifact) = found.pull(registries).await?;
     let granted: Vec<String> = upgrade.grants.iter().chain(&args.grants).cloned().collect();
     let grants = plugin::agreed(artifact.manifest(), &granted, args.yes)?;
-    plugin::apply(&upgrade.name, &resolved, &grants, args.wait, &args.cluster, args.output).await
+    plugin::install_as(&upgrade.name, &resolved, &grants, args.wait, &args.cluster, args.output).await
 }
 
 /// A version of a plugin that an index lists.

@@ -1,0 +1,92 @@
+//! The compilers that are installed for a person: componentize-py into a virtual environment, componentize-js and esbuild
+//! by npm. Each version is installed once, into `$PURLIN_CACHE/toolchains` (default `~/.cache/purlin/toolchains`), and
+//! used by every project.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use crate::build::BuildError;
+
+/// What is installed for Python.
+const COMPONENTIZE_PY: &str = "componentize-py==0.25.0";
+
+/// What is installed for JavaScript.
+const COMPONENTIZE_JS: [&str; 2] = ["@bytecodealliance/componentize-js@0.23.0", "esbuild@0.28.1"];
+
+/// The folder in which a version of a toolchain lies, installed if it was not.
+async fn installed(
+    name: &str,
+    install: impl AsyncFnOnce(&Path) -> Result<(), BuildError>,
+) -> Result<PathBuf, BuildError> {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/purlin"));
+    let cache = std::env::var_os("PURLIN_CACHE").map(PathBuf::from).or_else(home);
+    let root = cache.unwrap_or_else(|| PathBuf::from(".purlin")).join("toolchains");
+    let folder = root.join(name);
+    let complete = folder.join(".complete");
+    if complete.exists() {
+        return Ok(folder);
+    }
+    let failed = |source| BuildError::Write { path: folder.clone(), source };
+    // Not elsewhere and renamed: a virtual environment must stay where it was made. Whoever comes second repeats it.
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    tracing::info!(toolchain = name, "installing");
+    install(&folder).await?;
+    std::fs::write(&complete, "").map_err(failed)?;
+    Ok(folder)
+}
+
+/// The path of componentize-py.
+pub(crate) async fn python() -> Result<PathBuf, BuildError> {
+    let name = COMPONENTIZE_PY.replace("==", "-");
+    let folder = installed(&name, async |folder| {
+        let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let hint =
+            "install Python 3.10 or newer with its venv module (on Debian: apt-get install python3-venv)";
+        let mut venv = Command::new(python);
+        run(venv.args(["-m", "venv"]).arg(folder), hint).await?;
+        let hint = "componentize-py comes from PyPI; check that pip reaches it";
+        let mut pip = Command::new(folder.join("bin/pip"));
+        run(pip.args(["install", "--quiet", "--disable-pip-version-check", COMPONENTIZE_PY]), hint).await
+    });
+    Ok(folder.await?.join("bin/componentize-py"))
+}
+
+/// The folder with the binaries of componentize-js and esbuild.
+pub(crate) async fn js() -> Result<PathBuf, BuildError> {
+    let folder = installed("componentize-js-0.23.0-esbuild-0.28.1", async |folder| {
+        let hint = "install Node.js 20 or newer with npm, and check that npm reaches its registry";
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--silent", "--prefix"])
+            .arg(folder)
+            .args(COMPONENTIZE_JS);
+        run(&mut npm, hint).await
+    });
+    Ok(folder.await?.join("node_modules/.bin"))
+}
+
+/// Runs a tool to its end. What it printed is in the error, with a hint where the tool itself is missing.
+pub(crate) async fn run(command: &mut Command, hint: &'static str) -> Result<(), BuildError> {
+    let tool = Path::new(command.as_std().get_program())
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = match command.output().await {
+        Ok(output) => output,
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Err(BuildError::Missing { tool, hint });
+        }
+        Err(source) => return Err(BuildError::Start { tool, source }),
+    };
+    if output.status.success() {
+        return Ok(());
+    }
+    let mut said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if said.is_empty() {
+        said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    }
+    Err(BuildError::Tool { tool, said })
+}
