@@ -33,6 +33,9 @@ pub struct AuditRecord {
     pub verb: String,
     /// Who asked.
     pub user: AuditUser,
+    /// As whom, where that is somebody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub impersonated_user: Option<AuditUser>,
     /// Where from; empty in process.
     #[serde(rename = "sourceIPs", skip_serializing_if = "Vec::is_empty")]
     pub source_ips: Vec<String>,
@@ -47,7 +50,8 @@ pub struct AuditRecord {
     pub request_received_timestamp: String,
     /// When it was answered.
     pub stage_timestamp: String,
-    /// `purlin.dev/field-manager` where the request named one.
+    /// What allowed or refused it (`authorization.k8s.io/decision` and `/reason`), `purlin.dev/field-manager` where the
+    /// request named one, and `purlin.dev/plugin` where the kernel wrote what a plugin decided.
     #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub annotations: std::collections::BTreeMap<String, String>,
 }
@@ -57,8 +61,14 @@ pub struct AuditRecord {
 pub struct AuditUser {
     /// User name.
     pub username: String,
+    /// UID, where there is one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uid: String,
     /// Groups.
     pub groups: Vec<String>,
+    /// What else is known of them, such as the Pod that their token was made for.
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub extra: std::collections::BTreeMap<String, Vec<String>>,
 }
 
 /// The object of a request.

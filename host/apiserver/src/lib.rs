@@ -15,14 +15,16 @@ mod lifecycle;
 mod listen;
 mod metrics;
 mod model;
+mod policy;
 mod rest;
 mod server;
 mod status;
 mod store;
 
 pub use audit::{AuditObject, AuditRecord, AuditSink, AuditStatus, AuditUser};
+pub use auth::Identity;
 pub use auth::pki::PkiError;
-pub use auth::{AllowKnown, Attributes, Authorizer, Identity};
+pub use auth::token_file::TokenFileError;
 pub use backend::{LogError, LogRequest, PodBackend};
 pub use server::{ApiServer, Config, OpenError};
 pub use status::{About, ApiError, Cause};

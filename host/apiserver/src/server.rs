@@ -13,14 +13,16 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::audit::AuditSink;
+use crate::auth::Identity;
 use crate::auth::pki::{Pki, PkiError};
-use crate::auth::token::{Bearer, Tokens};
-use crate::auth::{AllowKnown, Authorizer, Identity};
+use crate::auth::rbac::quoted;
+use crate::auth::token::{Account, Bearer, ISSUER, Tokens};
+use crate::auth::token_file::{self, TokenFileError};
 use crate::backend::PodBackend;
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::{collect, lifecycle, listen, rest};
+use crate::{collect, lifecycle, listen, policy, rest};
 
 /// How to open a server.
 #[derive(Debug, Default)]
@@ -29,8 +31,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Hears of every write.
     pub audit: Option<Arc<dyn AuditSink>>,
-    /// Decides who may do what; by default administrators, Purlin's parts and service accounts may do everything.
-    pub authorizer: Option<Arc<dyn Authorizer>>,
+    /// Users beside the administrator, in kube-apiserver's form: lines of `token,user,uid,"group1,group2"`.
+    pub token_file: Option<PathBuf>,
     /// Nobody acts on what is stored: dependents are not collected, namespaces get nothing and are not emptied. That is
     /// what an API server is without the controllers that a cluster runs beside it.
     pub without_controllers: bool,
@@ -50,9 +52,15 @@ pub enum OpenError {
     /// The store cannot be used.
     #[error("opening the store: {0}")]
     Store(String),
+    /// The default roles cannot be written.
+    #[error("writing the default roles and bindings: {0}")]
+    Policy(String),
     /// Keys or certificates cannot be used.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// The file of users cannot be used.
+    #[error(transparent)]
+    TokenFile(#[from] TokenFileError),
 }
 
 /// What every request sees.
@@ -60,7 +68,6 @@ pub enum OpenError {
 pub(crate) struct Core {
     pub(crate) engine: Arc<Engine>,
     pub(crate) tokens: Tokens,
-    pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) audit: Option<Arc<dyn AuditSink>>,
     pub(crate) metrics: Metrics,
     pub(crate) stopping: CancellationToken,
@@ -78,15 +85,46 @@ impl Core {
         self.address.get().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// Who bears `token`, and for which audiences it was made.
-    pub(crate) fn authenticate(&self, token: &str) -> Option<(Identity, Vec<String>)> {
-        match self.tokens.check(token, jiff::Timestamp::now().as_second())? {
-            Bearer::Admin => Some((Identity::admin(), Vec::new())),
+    /// Who bears `token`, and for which of the audiences it was made; none asked for stands for this server.
+    ///
+    /// # Errors
+    /// Why the token is not good, in a real server's words.
+    pub(crate) fn authenticate(
+        &self,
+        token: &str,
+        audiences: &[String],
+    ) -> Result<(Identity, Vec<String>), String> {
+        let invalid = || "invalid bearer token".to_owned();
+        let here = [ISSUER.to_owned()];
+        let audiences = if audiences.is_empty() { here.as_slice() } else { audiences };
+        let bearer = self.tokens.check(token, jiff::Timestamp::now().as_second()).ok_or_else(invalid)?;
+        let (identity, made_for) = match bearer {
+            Bearer::User(identity) => (identity, here.to_vec()),
             Bearer::Account(account) => {
-                let stored = self.engine.store.get("/serviceaccounts", &account.namespace, &account.name)?;
-                (*stored.facts.uid == *account.uid).then(|| (account.identity(), account.audiences))
+                let store = &self.engine.store;
+                let found = |table: &str, namespace: &str, name: &str, uid: &str| {
+                    store.get(table, namespace, name).is_some_and(|stored| *stored.facts.uid == *uid)
+                };
+                let Account { namespace, name, uid, bound, .. } = &account;
+                let stands = bound.as_ref().is_none_or(|bound| {
+                    let namespace = if bound.kind.is_namespaced() { namespace } else { "" };
+                    found(&format!("/{}", bound.kind.plural()), namespace, &bound.name, &bound.uid)
+                });
+                if !stands || !found("/serviceaccounts", namespace, name, uid) {
+                    return Err(invalid());
+                }
+                (account.identity(), account.audiences)
             }
+        };
+        let shared: Vec<String> = made_for.iter().filter(|one| audiences.contains(one)).cloned().collect();
+        if shared.is_empty() {
+            return Err(format!(
+                "[invalid bearer token, token audiences {} is invalid for the target audiences {}]",
+                quoted(&made_for),
+                quoted(audiences)
+            ));
         }
+        Ok((identity, shared))
     }
 }
 
@@ -107,17 +145,18 @@ impl ApiServer {
     /// # Errors
     /// When the folder, the store or the keys cannot be used; the text says what to do.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
-        let Config { data_dir, audit, authorizer, without_controllers } = config;
+        let Config { data_dir, audit, token_file, without_controllers } = config;
+        let mut users = token_file.as_deref().map(token_file::read).transpose()?.unwrap_or_default();
         std::fs::create_dir_all(&data_dir)
             .map_err(|source| OpenError::Folder { path: data_dir.clone(), source })?;
         let pki = Arc::new(Pki::open(&data_dir.join("pki"))?);
+        users.push((pki.admin_token.clone(), Identity::admin()));
         let store =
             Store::open(&data_dir.join("store.db")).map_err(|error| OpenError::Store(error.to_string()))?;
         let stopping = CancellationToken::new();
         let core = Arc::new(Core {
             engine: Arc::new(Engine::new(store)),
-            tokens: Tokens::new(&pki.admin_token, &pki.signing_key),
-            authorizer: authorizer.unwrap_or_else(|| Arc::new(AllowKnown)),
+            tokens: Tokens::new(users, &pki.signing_key),
             audit,
             metrics: Metrics::new(),
             stopping: stopping.clone(),
@@ -127,12 +166,19 @@ impl ApiServer {
         lifecycle::ensure_defaults(&core.engine)
             .await
             .map_err(|error| OpenError::Store(error.to_string()))?;
+        policy::bootstrap::ensure(&core.engine)
+            .await
+            .map_err(|error| OpenError::Policy(error.to_string()))?;
         let namespaces = (!without_controllers).then(|| pki.ca.clone());
         tokio::spawn(
             stopping.clone().run_until_cancelled_owned(lifecycle::run(core.engine.clone(), namespaces)),
         );
         if !without_controllers {
             tokio::spawn(stopping.clone().run_until_cancelled_owned(collect::run(core.engine.clone())));
+            let aggregator = policy::aggregate::Aggregator::new(core.engine.clone());
+            // Whoever is bound to `edit` at the first request has its rules.
+            aggregator.round().await;
+            tokio::spawn(stopping.clone().run_until_cancelled_owned(aggregator.run()));
         }
         let router = rest::router(core.clone());
         Ok(Self { core, router, pki, _guard: Arc::new(stopping.drop_guard()) })

@@ -100,8 +100,8 @@ impl ApiError {
     }
 
     /// 403 for a path that is no resource.
-    pub(crate) fn forbidden_path(user: &str, path: &str) -> Self {
-        let message = format!("forbidden: User \"{user}\" cannot get path \"{path}\"");
+    pub(crate) fn forbidden_path(why: &str) -> Self {
+        let message = format!("forbidden: {why}");
         let mut error = Self::new(403, "Forbidden", message);
         error.details = Some(Box::default());
         error

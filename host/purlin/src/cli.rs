@@ -115,6 +115,7 @@ pub(crate) enum Command {
     purlin up\n  \
     purlin up --image-map examples/digits/image-map.yaml\n  \
     purlin up --data-dir ./state --port 8443\n  \
+    purlin up --token-auth-file ./users.csv\n  \
     purlin up --api-only --data-dir \"$(mktemp -d)\"\n\n\
     Then: export KUBECONFIG=DATA_DIR/kubeconfig; kubectl get plugins")]
 pub(crate) struct UpArgs {
@@ -136,6 +137,9 @@ pub(crate) struct UpArgs {
     /// Serve the Kubernetes API and nothing else: no node, no controllers, no plugins. For tests that need an API server
     #[arg(long, conflicts_with_all = ["image_map", "no_plugins"])]
     pub(crate) api_only: bool,
+    /// Users beside the administrator, a line each: token,user,uid,"group1,group2". What they may do, RBAC says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_auth_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) services: ServiceArgs,
 }

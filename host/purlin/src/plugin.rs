@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::wait::{Condition as _, await_condition};
-use kube::{Api, ResourceExt as _};
+use kube::{Api, Client, ResourceExt as _};
 use purlin_kernel::api::Plugin;
 use purlin_registry::{Artifact, Capability, Manifest, Reference, Resolved};
 use serde_json::{Value, json};

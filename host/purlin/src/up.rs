@@ -61,7 +61,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     let api = ApiServer::open(purlin_apiserver::Config {
         data_dir: data.path().to_owned(),
         audit: Some(Arc::new(AuditFile::new(audit))),
-        authorizer: None,
+        token_file: args.token_auth_file.clone(),
         without_controllers: args.api_only,
     })
     .await

@@ -13,10 +13,9 @@ use purlin_workbench::watch::Watch;
 use purlin_workbench::{Language, project};
 use serde_json::{Value, json};
 
-use crate::cli::{ClusterArgs, LanguageArg, Output, StageArg};
-use crate::output;
+use crate::cli::{ClusterArgs, LanguageArg, Output, PolicyArgs, StageArg};
 use crate::connect::connect;
-use crate::cli::PolicyArgs;
+use crate::output;
 use crate::plugin::{Readiness, apply};
 use crate::supply::Registries;
 

@@ -59,6 +59,7 @@ impl Engine {
         object: &mut Value,
         intent: &Intent,
     ) -> Result<Vec<String>, ApiError> {
+        self.check_author(resource, namespace, None, object, intent)?;
         let name = text(object, "name").to_owned();
         if name.is_empty() && text(object, "generateName").is_empty() {
             return Err(ApiError::invalid(

@@ -17,6 +17,8 @@ use std::sync::Arc;
 use purlin_schema::{convert, typed};
 use serde_json::Value;
 
+use crate::auth::Author;
+use crate::auth::rbac::Rbac;
 use crate::catalogue::{Catalogue, Resource, custom};
 use crate::rest::query::{FieldValidation, Query};
 use crate::status::ApiError;
@@ -39,6 +41,8 @@ pub(crate) struct Intent {
     pub(crate) applied: bool,
     /// Paths of fields that the client set twice.
     pub(crate) twice: Vec<String>,
+    /// Whose rights bound what a role or binding may give; nobody's for the server itself.
+    pub(crate) author: Option<Author>,
 }
 
 impl Intent {
@@ -53,6 +57,7 @@ impl Intent {
             subresource: subresource.to_owned(),
             applied: false,
             twice: Vec::new(),
+            author: None,
         }
     }
 
@@ -76,12 +81,14 @@ pub(crate) struct Outcome {
 pub(crate) struct Engine {
     pub(crate) store: Store,
     pub(crate) catalogue: Catalogue,
+    pub(crate) rbac: Rbac,
 }
 
 impl Engine {
     /// Over an open store: registers the custom resources that it holds.
     pub(crate) fn new(store: Store) -> Self {
-        let engine = Self { store, catalogue: Catalogue::builtin() };
+        let rbac = Rbac::new(store.clone());
+        let engine = Self { store, catalogue: Catalogue::builtin(), rbac };
         for stored in engine.store.list(custom::TABLE, None).items {
             match stored.value() {
                 Ok(definition) => engine.serve_custom(&definition),
@@ -103,6 +110,21 @@ impl Engine {
         self.store
             .get(&resource.table, namespace, name)
             .ok_or_else(|| ApiError::not_found(resource.about(name)))
+    }
+
+    /// Refuses what would give more rights than its author has.
+    fn check_author(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        old: Option<&Value>,
+        new: &Value,
+        intent: &Intent,
+    ) -> Result<(), ApiError> {
+        match &intent.author {
+            Some(author) => self.rbac.check_write(author, resource, namespace, old, new),
+            None => Ok(()),
+        }
     }
 
     /// The object's body in the version that `resource` is served in.

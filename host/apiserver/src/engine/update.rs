@@ -72,6 +72,7 @@ impl Engine {
         carry_over(&old, &mut new)?;
         keep_other_half(resource, &old, &mut new, intent)?;
         tidy(&mut new)?;
+        self.check_author(resource, &current.key.namespace, Some(&old), &new, intent)?;
         if resource.is(custom::GROUP, custom::PLURAL) {
             custom::fill(&mut new);
             custom::establish(&mut new, &self.catalogue, &now());

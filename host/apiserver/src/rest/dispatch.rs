@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::query::{Propagation, dry_run_of, propagation_of};
 use super::request::{ApiRequest, Verb};
-use super::{body, pods, respond, review, tokens, watch};
-use crate::audit::{AuditObject, AuditRecord, AuditStatus, AuditUser};
+use super::{body, pods, report, respond, review, tokens, watch};
+use crate::auth::{Author, rbac};
 use crate::catalogue::Resource;
 use crate::engine::delete::{DeleteOptions, Deleted};
 use crate::engine::list::Selection;
@@ -37,7 +37,14 @@ pub(super) async fn resource(State(core): State<Arc<Core>>, request: ApiRequest)
     if request.verb.writes()
         && let Some(sink) = &core.audit
     {
-        sink.record(audit_record(&request, code, began.1));
+        let seen = report::Seen {
+            uri: &request.uri,
+            agent: request.header(header::USER_AGENT),
+            manager: request.query.field_manager.as_deref(),
+            began: began.1,
+            allowed: true,
+        };
+        sink.record(report::record(&request.admitted, &seen, code));
     }
     response
 }
@@ -125,7 +132,13 @@ async fn object(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, ApiE
 }
 
 fn intent(request: &ApiRequest) -> Intent {
-    Intent::new(&request.query, request.header(header::USER_AGENT), request.subresource())
+    let guarded = request.resource.group == rbac::GROUP;
+    let author =
+        guarded.then(|| Author { identity: request.identity().clone(), name: request.name().to_owned() });
+    Intent {
+        author,
+        ..Intent::new(&request.query, request.header(header::USER_AGENT), request.subresource())
+    }
 }
 
 fn check_apply(request: &ApiRequest, kind: PatchKind) -> Result<(), ApiError> {
@@ -276,37 +289,4 @@ async fn scaled(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, ApiE
     let outcome = engine.replace(resource, &stored, new, &intent).await?;
     let object = engine.value_as(resource, &outcome.object)?;
     Ok(respond::value(request, 200, &scale::view(resource, &object)?))
-}
-
-fn audit_record(request: &ApiRequest, code: u16, began: jiff::Timestamp) -> AuditRecord {
-    let stamp = |at: jiff::Timestamp| at.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
-    let target = &request.target;
-    let mut annotations = std::collections::BTreeMap::new();
-    if let Some(manager) = &request.query.field_manager {
-        annotations.insert("purlin.dev/field-manager".to_owned(), manager.clone());
-    }
-    AuditRecord {
-        kind: "Event",
-        api_version: "audit.k8s.io/v1",
-        level: "Metadata",
-        audit_id: uuid::Uuid::new_v4().to_string(),
-        stage: "ResponseComplete",
-        request_uri: request.uri.clone(),
-        verb: request.verb.name().to_owned(),
-        user: AuditUser { username: request.identity.user.clone(), groups: request.identity.groups.clone() },
-        source_ips: Vec::new(),
-        user_agent: request.header(header::USER_AGENT).to_owned(),
-        object_ref: AuditObject {
-            resource: target.plural.clone(),
-            namespace: request.namespace().to_owned(),
-            name: request.name().to_owned(),
-            api_group: target.group.clone(),
-            api_version: target.version.clone(),
-            subresource: request.subresource().to_owned(),
-        },
-        response_status: AuditStatus { code },
-        request_received_timestamp: stamp(began),
-        stage_timestamp: stamp(jiff::Timestamp::now()),
-        annotations,
-    }
 }

@@ -1,17 +1,19 @@
 //! The HTTP face: routes, the request extractor, and one handler a group of verbs.
 //!
 //! Both entrances, the TLS listener and the in-process client, end in [`router`]; the only difference between them is
-//! how the [`crate::Identity`] came into the request's extensions. Handlers translate and delegate: what a verb means
+//! how the [`crate::Identity`] came into the request's extensions. Every request passes the [`gate`]. Handlers translate and delegate: what a verb means
 //! is in `crate::engine`.
 
 mod body;
 mod discovery;
 mod dispatch;
+mod gate;
 mod json;
 mod meta;
 mod openapi;
 mod pods;
 pub(crate) mod query;
+mod report;
 mod request;
 mod respond;
 mod review;
@@ -25,7 +27,8 @@ use axum::routing::{any, get};
 
 use crate::server::Core;
 
-pub(crate) use request::may_see_path;
+pub(crate) use gate::forbidden;
+pub(crate) use query::unescape;
 pub(crate) use respond::failure;
 
 /// The whole API as a router.
@@ -55,10 +58,6 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
         .route("/api/v1/{*path}", any(dispatch::resource))
         .route("/apis/{group}/{version}/{*path}", any(dispatch::resource))
         .fallback(meta::nothing)
+        .layer(axum::middleware::from_fn_with_state(core.clone(), gate::pass))
         .with_state(core)
-}
-
-/// Paths that are answered without a token.
-pub(crate) fn public(path: &str) -> bool {
-    matches!(path, "/healthz" | "/livez" | "/readyz" | "/version" | "/version/")
 }

@@ -11,10 +11,11 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, header};
 use http_body_util::BodyExt as _;
 
+use super::gate::Admitted;
 use super::meta;
 use super::query::{Query, unescape};
 use super::respond::{self, Format};
-use crate::auth::{Attributes, Identity};
+use crate::auth::Identity;
 use crate::catalogue::Resource;
 use crate::server::Core;
 use crate::status::ApiError;
@@ -112,7 +113,8 @@ pub(crate) struct ApiRequest {
     pub(crate) target: Target,
     pub(crate) resource: Arc<Resource>,
     pub(crate) query: Query,
-    pub(crate) identity: Identity,
+    /// Who makes it, and what allowed it.
+    pub(crate) admitted: Arc<Admitted>,
     pub(crate) headers: HeaderMap,
     pub(crate) format: Format,
     pub(crate) body: Bytes,
@@ -127,7 +129,7 @@ impl ApiRequest {
             target: self.target.clone(),
             resource: self.resource.clone(),
             query: self.query.clone(),
-            identity: self.identity.clone(),
+            admitted: self.admitted.clone(),
             headers: HeaderMap::new(),
             format: self.format,
             body: Bytes::new(),
@@ -148,6 +150,11 @@ impl ApiRequest {
     /// The subresource, empty for the object itself.
     pub(crate) fn subresource(&self) -> &str {
         self.target.subresource.as_deref().unwrap_or_default()
+    }
+
+    /// Whose rights count.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.admitted.identity
     }
 
     pub(crate) fn header(&self, name: impl header::AsHeaderName) -> &str {
@@ -172,21 +179,9 @@ impl FromRequest<Arc<Core>> for ApiRequest {
     }
 }
 
-/// Whether a path that is no resource is shown to who asks; those that are have their own check.
-pub(crate) fn may_see_path(core: &Core, identity: &Identity, path: &str) -> Result<(), ApiError> {
-    if Target::parse(path).is_some() {
-        return Ok(());
-    }
-    let attributes =
-        Attributes { verb: "get", group: "", resource: "", subresource: "", namespace: "", name: path };
-    core.authorizer
-        .authorize(identity, &attributes)
-        .map_err(|_| ApiError::forbidden_path(&identity.user, path))
-}
-
 async fn parse(request: Request, core: &Arc<Core>) -> Result<ApiRequest, ApiError> {
     let (parts, body) = request.into_parts();
-    let identity = parts.extensions.get::<Identity>().cloned().ok_or_else(ApiError::unauthorized)?;
+    let admitted = parts.extensions.get::<Arc<Admitted>>().cloned().ok_or_else(ApiError::unauthorized)?;
     let target = Target::parse(parts.uri.path()).ok_or_else(ApiError::no_such_resource)?;
     let resource = core
         .engine
@@ -195,11 +190,10 @@ async fn parse(request: Request, core: &Arc<Core>) -> Result<ApiRequest, ApiErro
         .ok_or_else(ApiError::no_such_resource)?;
     let query = Query::parse(parts.uri.query().unwrap_or_default(), options_of(&parts.method))?;
     let verb = verb(&parts.method, &target, &resource, &query)?;
-    authorize(core, &identity, verb, &target)?;
     let format = Format::negotiate(&parts.headers, &query, verb)?;
     let body = whole(body).await?;
     let uri = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    Ok(ApiRequest { verb, target, resource, query, identity, headers: parts.headers, format, body, uri })
+    Ok(ApiRequest { verb, target, resource, query, admitted, headers: parts.headers, format, body, uri })
 }
 
 /// The body, if it is not too long. What is beyond the limit is still read, within bounds, and thrown away: a client
@@ -272,41 +266,6 @@ fn verb(method: &Method, target: &Target, resource: &Resource, query: &Query) ->
         return Err(refused());
     }
     Ok(verb)
-}
-
-fn authorize(core: &Core, identity: &Identity, verb: Verb, target: &Target) -> Result<(), ApiError> {
-    let attributes = Attributes {
-        verb: verb.name(),
-        group: &target.group,
-        resource: &target.plural,
-        subresource: target.subresource.as_deref().unwrap_or_default(),
-        namespace: target.namespace.as_deref().unwrap_or_default(),
-        name: target.name.as_deref().unwrap_or_default(),
-    };
-    core.authorizer.authorize(identity, &attributes).map_err(|why| forbidden(identity, &attributes, &why))
-}
-
-/// The real server's words for a request that is not allowed.
-pub(crate) fn forbidden(identity: &Identity, attributes: &Attributes<'_>, why: &str) -> ApiError {
-    let resource = match attributes.subresource {
-        "" => attributes.resource.to_owned(),
-        subresource => format!("{}/{subresource}", attributes.resource),
-    };
-    let place = match attributes.namespace {
-        "" => "at the cluster scope".to_owned(),
-        namespace => format!("in the namespace \"{namespace}\""),
-    };
-    let mut message = format!(
-        "User \"{}\" cannot {} resource \"{resource}\" in API group \"{}\" {place}",
-        identity.user, attributes.verb, attributes.group
-    );
-    if !why.is_empty() {
-        message.push_str(": ");
-        message.push_str(why);
-    }
-    let about =
-        crate::status::About { group: attributes.group, kind: attributes.resource, name: attributes.name };
-    ApiError::forbidden(about, message)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::body;
 use super::request::ApiRequest;
 use super::respond;
-use crate::auth::token::{Account, ISSUER};
+use crate::auth::token::{Account, Bound, BoundKind, ISSUER};
 use crate::server::Core;
 use crate::status::{About, ApiError, Cause};
 
@@ -53,6 +53,8 @@ pub(super) fn issue(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, 
         name: request.name().to_owned(),
         uid: account.facts.uid.to_string(),
         audiences: audiences.clone(),
+        bound: bound(core, request, &asked["spec"]["boundObjectRef"])?,
+        id: uuid::Uuid::new_v4().to_string(),
     };
     asked["metadata"] = json!({
         "name": request.name(), "namespace": request.namespace(), "uid": account.uid,
@@ -67,4 +69,42 @@ pub(super) fn issue(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, 
         "token": core.tokens.issue(&account, now.as_second(), seconds), "expirationTimestamp": expires,
     });
     Ok(respond::value(request, 201, &asked))
+}
+
+/// The object that the token is to end with, which must be there.
+fn bound(core: &Core, request: &ApiRequest, given: &Value) -> Result<Option<Bound>, ApiError> {
+    if given.is_null() {
+        return Ok(None);
+    }
+    let text = |field: &str| given[field].as_str().unwrap_or_default();
+    let (kind, name, uid) = (text("kind"), text("name"), text("uid"));
+    let Some(kind) = BoundKind::of(kind).filter(|_| text("apiVersion") == "v1") else {
+        let shown = format!("{}, Kind={kind}", text("apiVersion"));
+        return Err(ApiError::bad_request(format!("cannot bind token to object of type {shown}")));
+    };
+    let namespace = if kind.is_namespaced() { request.namespace() } else { "" };
+    let about = About { group: "", kind: kind.plural(), name };
+    let stored = core
+        .engine
+        .store
+        .get(&format!("/{}", kind.plural()), namespace, name)
+        .ok_or_else(|| ApiError::not_found(about))?;
+    if kind == BoundKind::Pod {
+        let pod = stored.value().map_err(ApiError::internal)?;
+        let other = pod["spec"]["serviceAccountName"].as_str().unwrap_or_default();
+        if other != request.name() {
+            return Err(ApiError::bad_request(format!(
+                "cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.",
+                request.name()
+            )));
+        }
+    }
+    if !uid.is_empty() && uid != &*stored.facts.uid {
+        let why = format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been \
+             deleted and then recreated"
+        );
+        return Err(ApiError::conflict(about, why));
+    }
+    Ok(Some(Bound { kind, name: name.to_owned(), uid: stored.facts.uid.to_string() }))
 }

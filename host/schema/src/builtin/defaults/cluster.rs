@@ -47,6 +47,7 @@ pub(super) fn fill(group: &str, kind: &str, object: &mut Value) {
             }
         }
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
+            set(below(object, "roleRef"), "apiGroup", "rbac.authorization.k8s.io");
             for subject in each(object, "subjects").filter(|subject| subject["kind"] != "ServiceAccount") {
                 set(subject, "apiGroup", "rbac.authorization.k8s.io");
             }

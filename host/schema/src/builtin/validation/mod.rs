@@ -5,6 +5,7 @@
 
 mod names;
 mod pod;
+mod rbac;
 
 use serde_json::{Value, json};
 
@@ -40,6 +41,10 @@ pub fn validate(group: &str, kind: &str, object: &Value, old: Option<&Value>) ->
         ("", "Event") => event(object, &mut errors),
         ("batch", "Job") => job(object, old, &mut errors),
         ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => apps(object, old, &mut errors),
+        ("rbac.authorization.k8s.io", "Role") => rbac::role(object, true, &mut errors),
+        ("rbac.authorization.k8s.io", "ClusterRole") => rbac::role(object, false, &mut errors),
+        ("rbac.authorization.k8s.io", "RoleBinding") => rbac::binding(object, old, true, &mut errors),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => rbac::binding(object, old, false, &mut errors),
         _ => {}
     }
     errors

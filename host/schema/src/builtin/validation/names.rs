@@ -183,13 +183,13 @@ pub(super) fn label_faults(text: &str, unit: &str) -> Vec<String> {
     [too_long(text, 63, unit), misfit(is_label(text), form)].into_iter().flatten().collect()
 }
 
-fn subdomain_faults(text: &str) -> Vec<String> {
+pub(super) fn subdomain_faults(text: &str) -> Vec<String> {
     let form = misfit(text.split('.').all(is_label), SUBDOMAIN);
     [too_long(text, 253, "characters"), form].into_iter().flatten().collect()
 }
 
 /// Roles may be named freely, but for what would break a path.
-fn path_segment_faults(text: &str) -> Vec<String> {
+pub(super) fn path_segment_faults(text: &str) -> Vec<String> {
     if text == "." || text == ".." {
         return vec![format!("may not be '{text}'")];
     }

@@ -1,0 +1,254 @@
+//! What every request passes before it is routed: who makes it, as whom, for what, and whether that is allowed.
+//!
+//! What a request is for is told from its method and path alone, before anybody looks whether that is served: who may
+//! not see a resource does not learn whether there is one. A refused write is in the audit log as a done one is.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, Method, Uri, header};
+
+use super::query::unescape;
+use super::{report, respond};
+use crate::auth::rbac::Decision;
+use crate::auth::{Attributes, Identity, Wanted, impersonation};
+use crate::server::Core;
+use crate::status::{About, ApiError};
+
+/// What a request is for, as a real server's `RequestInfo` has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) verb: String,
+    /// Of a path that is no resource.
+    path: Option<String>,
+    pub(crate) group: String,
+    pub(crate) version: String,
+    pub(crate) resource: String,
+    pub(crate) subresource: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl Asked {
+    pub(crate) fn parse(method: &Method, uri: &Uri) -> Self {
+        let mut parts: Vec<String> = uri
+            .path()
+            .trim_matches('/')
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(|part| unescape(part, false))
+            .collect();
+        let mut asked = Self { verb: method.as_str().to_ascii_lowercase(), ..Self::default() };
+        let prefix = match parts.first().map(String::as_str) {
+            Some("api") if parts.len() >= 3 => 1,
+            Some("apis") if parts.len() >= 4 => 2,
+            _ => {
+                asked.path = Some(unescape(uri.path(), false));
+                return asked;
+            }
+        };
+        if prefix == 2 {
+            asked.group = std::mem::take(&mut parts[1]);
+        }
+        asked.version = std::mem::take(&mut parts[prefix]);
+        let mut parts = &parts[prefix + 1..];
+        let special = matches!(parts[0].as_str(), "watch" | "proxy") && parts.len() > 1;
+        asked.verb = if special {
+            let verb = parts[0].clone();
+            parts = &parts[1..];
+            verb
+        } else {
+            verb_of(method).to_owned()
+        };
+        if parts[0] == "namespaces" && parts.len() > 1 {
+            asked.namespace.clone_from(&parts[1]);
+            if parts.len() > 2 && !matches!(parts[2].as_str(), "status" | "finalize") {
+                parts = &parts[2..];
+            }
+        }
+        let at = |index: usize| parts.get(index).cloned().unwrap_or_default();
+        (asked.resource, asked.name) = (at(0), at(1));
+        if !special {
+            asked.subresource = at(2);
+        }
+        if asked.name.is_empty() {
+            asked.of_collection(uri.query().unwrap_or_default());
+        }
+        asked
+    }
+
+    /// The verbs on collections; a list of what has one name is for that object.
+    fn of_collection(&mut self, query: &str) {
+        if self.verb == "delete" {
+            "deletecollection".clone_into(&mut self.verb);
+        }
+        if self.verb != "get" {
+            return;
+        }
+        let first = |wanted: &str| {
+            let pair = query.split('&').find_map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                (unescape(name, true) == wanted).then_some(value)
+            });
+            pair.map(|value| unescape(value, true))
+        };
+        let watch = first("watch").is_some_and(|value| !matches!(value.as_str(), "false" | "0"));
+        self.verb = if watch { "watch" } else { "list" }.to_owned();
+        let fields = first("fieldSelector").unwrap_or_default();
+        let name = fields.split(',').find_map(|test| {
+            let (field, value) = test.split_once('=')?;
+            (field.trim() == "metadata.name").then(|| value.trim_start_matches('=').trim().to_owned())
+        });
+        self.name = name.filter(|name| !name.contains(['/', '%'])).unwrap_or_default();
+    }
+
+    pub(crate) fn attributes(&self) -> Attributes<'_> {
+        let wanted = match &self.path {
+            Some(path) => Wanted::Path(path),
+            None => Wanted::Resource {
+                group: &self.group,
+                resource: &self.resource,
+                subresource: &self.subresource,
+                namespace: &self.namespace,
+                name: &self.name,
+            },
+        };
+        Attributes { verb: &self.verb, wanted }
+    }
+
+    /// Whether the audit log hears of it.
+    fn writes(&self) -> bool {
+        self.path.is_none()
+            && matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+    }
+}
+
+fn verb_of(method: &Method) -> &'static str {
+    match method.as_str() {
+        "POST" => "create",
+        "GET" | "HEAD" => "get",
+        "PUT" => "update",
+        "PATCH" => "patch",
+        "DELETE" => "delete",
+        _ => "",
+    }
+}
+
+/// A request that was let through: who made it, for what, and why it may go on.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// Whose rights count.
+    pub(crate) identity: Identity,
+    /// Who acts as `identity`, where that is somebody else.
+    pub(crate) acting: Option<Identity>,
+    pub(crate) asked: Asked,
+    /// What allowed it, or why it was refused; empty where there is nothing to say.
+    pub(crate) reason: String,
+}
+
+/// Lets a request on to its handler, or answers it.
+pub(super) async fn pass(State(core): State<Arc<Core>>, mut request: Request, next: Next) -> Response {
+    let began = jiff::Timestamp::now();
+    let Some(requestor) = request.extensions_mut().remove::<Identity>() else {
+        return respond::failure(&ApiError::unauthorized());
+    };
+    let asked = Asked::parse(request.method(), request.uri());
+    let mut admitted = Admitted { identity: requestor, acting: None, asked, reason: String::new() };
+    let Err(error) = admit(&core, &mut admitted, request.headers()) else {
+        request.extensions_mut().insert(Arc::new(admitted));
+        return next.run(request).await;
+    };
+    if admitted.asked.writes()
+        && let Some(sink) = &core.audit
+    {
+        let uri = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+        let agent = request.headers().get(header::USER_AGENT);
+        let agent = agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+        let seen = report::Seen { uri: &uri, agent, manager: None, began, allowed: false };
+        sink.record(report::record(&admitted, &seen, error.code));
+    }
+    respond::failure(&error)
+}
+
+/// Finds out whose rights count, and whether they are enough.
+fn admit(core: &Core, admitted: &mut Admitted, headers: &HeaderMap) -> Result<(), ApiError> {
+    let rbac = &core.engine.rbac;
+    if let Some(wanted) = impersonation::wanted(headers)? {
+        let asked = admitted.asked.attributes();
+        let identity = impersonation::assume(rbac, &admitted.identity, wanted, &asked)?;
+        admitted.acting = Some(std::mem::replace(&mut admitted.identity, identity));
+    }
+    match rbac.authorize(&admitted.identity, &admitted.asked.attributes()) {
+        Decision::Allowed(reason) => {
+            admitted.reason = reason;
+            Ok(())
+        }
+        Decision::Refused(reason) => {
+            let error = forbidden(&admitted.identity, &admitted.asked.attributes(), &reason);
+            admitted.reason = reason;
+            Err(error)
+        }
+    }
+}
+
+/// The real server's words for a request that is not allowed.
+pub(crate) fn forbidden(identity: &Identity, asked: &Attributes<'_>, why: &str) -> ApiError {
+    let (user, verb) = (&identity.user, asked.verb);
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    let (group, plural, subresource, namespace, name) = match asked.wanted {
+        Wanted::Path(path) => {
+            return ApiError::forbidden_path(&format!("User {user:?} cannot {verb} path {path:?}{why}"));
+        }
+        Wanted::Resource { group, resource, subresource, namespace, name } => {
+            (group, resource, subresource, namespace, name)
+        }
+    };
+    let resource = match subresource {
+        "" => plural.to_owned(),
+        subresource => format!("{plural}/{subresource}"),
+    };
+    let place = match namespace {
+        "" => "at the cluster scope".to_owned(),
+        namespace => format!("in the namespace {namespace:?}"),
+    };
+    let message =
+        format!("User {user:?} cannot {verb} resource {resource:?} in API group {group:?} {place}{why}");
+    ApiError::forbidden(About { group, kind: plural, name }, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(method: &str, uri: &str) -> Asked {
+        Asked::parse(&method.parse().expect("a method"), &uri.parse().expect("a path"))
+    }
+
+    #[test]
+    fn what_a_request_is_for_is_told_from_its_path() {
+        let seen = |method: &str, uri: &str| {
+            let asked = asked(method, uri);
+            let Asked { verb, group, resource, subresource, namespace, name, .. } = asked;
+            format!("{verb} {group}/{resource}/{subresource} {namespace}/{name}")
+        };
+        for (method, uri, expected) in [
+            ("GET", "/api/v1/pods", "list /pods/ /"),
+            ("GET", "/api/v1/namespaces/a/pods?watch=true", "watch /pods/ a/"),
+            ("GET", "/api/v1/namespaces/a/pods?fieldSelector=metadata.name%3Db", "list /pods/ a/b"),
+            ("GET", "/api/v1/namespaces/a/pods/b/log", "get /pods/log a/b"),
+            ("POST", "/api/v1/namespaces/a/pods/b/proxy/x/y", "create /pods/proxy a/b"),
+            ("GET", "/api/v1/namespaces/a", "get /namespaces/ a/a"),
+            ("PUT", "/api/v1/namespaces/a/status", "update /namespaces/status a/a"),
+            ("DELETE", "/apis/batch/v1/namespaces/a/jobs", "deletecollection batch/jobs/ a/"),
+            ("PATCH", "/apis/g.io/v1/things/x", "patch g.io/things/ /x"),
+            ("GET", "/api/v1/watch/namespaces/a/pods/b", "watch /pods/ a/b"),
+            ("OPTIONS", "/api/v1/pods", " /pods/ /"),
+        ] {
+            assert_eq!(seen(method, uri), expected, "{method} {uri}");
+        }
+        assert_eq!(asked("GET", "/apis/batch/v1").path.as_deref(), Some("/apis/batch/v1"));
+        assert_eq!(asked("POST", "/version").verb, "post");
+    }
+}
