@@ -8,7 +8,8 @@ import stat
 import pytest
 from conftest import PASSWORD
 from harness.kubectl import Kubectl
-from harness.registry import push_document
+from harness.registry import push_document, push_layout
+from harness.server import REPOSITORY
 from harness.wait import until
 
 TUNER = "purlin/tuner-random:0.1.0"
@@ -224,9 +225,17 @@ def test_an_index_is_searched_and_installed_from(purlin, registry, mine, server,
         kubectl("delete", "plugin", "from-index", "--ignore-not-found")
 
 
-def test_what_a_plugin_asks_for_waits_for_a_person(purlin, registry):
-    refused = purlin.fails("plugin", "install", f"{registry}/purlin/dialect-katib:0.1.0", "--name", "unasked")
-    assert "--grant 'call(tuner)'" in refused
+def test_what_a_plugin_asks_for_waits_for_a_person(purlin, registry, server, tmp_path):
+    kubectl = Kubectl(server.kubeconfig, home=tmp_path)
+    relay = push_layout(REPOSITORY / "plugins/testing/dist", registry)["tuner-relay"]
+    refused = purlin.fails("plugin", "install", relay)
+    assert "--grant 'call(tuner)' (passes every search on to another tuner)" in refused
+    assert kubectl.run("get", "plugin", "tuner-relay").returncode == 1
+    try:
+        purlin("plugin", "install", relay, "--yes")
+        assert kubectl.json("get", "plugin", "tuner-relay")["status"]["granted"] == ["call(tuner)"]
+    finally:
+        kubectl("delete", "plugin", "tuner-relay", "--ignore-not-found")
 
 
 def test_an_installed_plugin_is_upgraded_from_an_index(purlin, registry, mine, server, tmp_path):

@@ -251,6 +251,7 @@ impl Verdict {
 
     fn remedy(&self) -> &'static str {
         match &self.finding {
+            _ if !self.problems.is_empty() => "repair the policy's keys first",
             Finding::Judged(Outcome::Missing) => {
                 "sign it with `purlin plugin sign --key cosign.key`, or change the policy"
             }
