@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs a suite of tests outside the process against $PURLIN_BIN (default target/debug/purlin). Arguments after the suite's
-# name go to it. Usage: run.sh {e2e|faults-short|faults|hostile|conformance|bench} [ARGUMENT...]
+# name go to it. Usage: run.sh {e2e|faults-short|faults|hostile|cluster-short|cluster|conformance|bench} [ARGUMENT...]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here"
 suite=${1:-}
 shift || true
-case $suite in e2e | faults-short | faults | hostile | conformance | bench) ;; *) sed -n 's/^# .*Usage: //p' "$0" >&2; exit 2 ;; esac
+case $suite in e2e | faults-short | faults | hostile | cluster-short | cluster | conformance | bench) ;; *) sed -n 's/^# .*Usage: //p' "$0" >&2; exit 2 ;; esac
 export PURLIN_BIN=${PURLIN_BIN:-$(cd .. && pwd)/target/debug/purlin}
 [ -x "$PURLIN_BIN" ] || { echo "tests: $PURLIN_BIN is not there; run 'make build' or set PURLIN_BIN" >&2; exit 1; }
 for tool in kubectl curl openssl; do
@@ -22,6 +22,8 @@ case $suite in
   hostile) pytest hostile "$@" ;;
   faults-short) pytest faults -m "not long" "$@" ;;
   faults) pytest faults -m long -s "$@" ;;
+  cluster-short) pytest cluster -m "not long" -s "$@" ;;
+  cluster) pytest cluster -s "$@" ;;
   conformance) "$venv/bin/python" -m conformance.run "$reports" "$@" ;;
   bench) "$venv/bin/python" -m bench --json "$reports/bench.json" "$@" ;;
 esac
