@@ -5,7 +5,7 @@ TARGET ?= $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PURLIN_BIN ?= $(abspath $(TARGET))/debug/purlin
 export PURLIN_BIN
 
-.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e conformance faults faults-short hostile supply sdk bench fuzz
+.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e conformance faults faults-short hostile supply sdk cluster cluster-short bench fuzz
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ build: ## Build the binary (debug)
 demo: ## Build Purlin and run its main job on real input: a Katib experiment, unmodified
 	scripts/demo.sh
 
-test: lint unit plugins-unit plugins-check e2e conformance faults-short hostile supply ## All tests that CI runs
+test: lint unit plugins-unit plugins-check e2e conformance faults-short hostile supply cluster-short ## All tests that CI runs
 	@echo "all tests passed"
 
 lint: ## Formatting and lints, as CI demands them
@@ -49,6 +49,11 @@ faults: build ## Fifty of them
 
 sdk: build ## Plugins in four languages, from a new project to a search
 	tests/run.sh sdk
+cluster-short: build ## Replicas of `purlin run` against a real kube-apiserver, and a few of their faults
+	tests/run.sh cluster-short
+
+cluster: build ## All faults, and a thousand experiments while replicas are killed
+	tests/run.sh cluster
 
 hostile: build ## Plugins that misbehave
 	tests/run.sh hostile

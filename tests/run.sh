@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs a suite of tests outside the process against $PURLIN_BIN (default target/debug/purlin). Arguments after the suite's
-# name go to it. Usage: run.sh {e2e|faults-short|faults|hostile|supply|conformance|sdk|bench} [ARGUMENT...]
+# name go to it. Usage: run.sh {e2e|faults-short|faults|hostile|supply|cluster-short|cluster|conformance|sdk|bench} [ARGUMENT...]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here"
 suite=${1:-}
 shift || true
-case $suite in e2e | faults-short | faults | hostile | supply | conformance | sdk | bench) ;; *) sed -n 's/^# .*Usage: //p' "$0" >&2; exit 2 ;; esac
+case $suite in e2e | faults-short | faults | hostile | supply | cluster-short | cluster | conformance | sdk | bench) ;; *) sed -n 's/^# .*Usage: //p' "$0" >&2; exit 2 ;; esac
 export PURLIN_BIN=${PURLIN_BIN:-$(cd .. && pwd)/target/debug/purlin}
 [ -x "$PURLIN_BIN" ] || { echo "tests: $PURLIN_BIN is not there; run 'make build' or set PURLIN_BIN" >&2; exit 1; }
 for tool in kubectl curl openssl; do
@@ -24,6 +24,8 @@ case $suite in
   supply) supply/build.sh && pytest supply "$@" ;;
   faults-short) pytest faults -m "not long" "$@" ;;
   faults) pytest faults -m long -s "$@" ;;
+  cluster-short) pytest cluster -m "not long" -s "$@" ;;
+  cluster) pytest cluster -s "$@" ;;
   conformance) "$venv/bin/python" -m conformance.run "$reports" "$@" ;;
   bench) "$venv/bin/python" -m bench --json "$reports/bench.json" "$@" ;;
 esac

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Builds kube-apiserver and etcd from their Go modules into ~/.cache/purlin/bin, once, and kubectl where the PATH has none.
-# Several minutes the first time.
+# Several minutes the first time. With `controllers` as argument kube-controller-manager as well.
 set -euo pipefail
 kubernetes=v1.37.2 staging=v0.37.2 etcd=v3.7.3
 cache=${PURLIN_CACHE:-$HOME/.cache/purlin}
 mkdir -p "$cache/bin" "$cache/src/kubernetes" "$cache/src/etcd"
 stamp=$cache/bin/.kube-apiserver-$kubernetes-etcd-$etcd
 have_kubectl() { command -v kubectl >/dev/null || [ -x "$cache/bin/kubectl" ]; }
-[ -e "$stamp" ] && have_kubectl && exit 0
+have_controllers() { [ "${1:-}" != controllers ] || [ -x "$cache/bin/kube-controller-manager" ]; }
+[ -e "$stamp" ] && have_kubectl && have_controllers "${1:-}" && exit 0
 command -v go >/dev/null || { echo "real API server: 'go' is not installed; install Go 1.26 or newer" >&2; exit 1; }
 
 echo "building kube-apiserver $kubernetes" >&2
@@ -21,9 +22,13 @@ mod=$(go mod download -json "k8s.io/kubernetes@$kubernetes" | sed -n 's/.*"GoMod
   grep -oE '^\s+k8s.io/[a-z0-9-]+ v0\.0\.0$' "$mod" | awk -v v="$staging" '{print "replace", $1, "=>", $1, v}' | sort -u
 } > go.mod
 version=k8s.io/component-base/version
-CGO_ENABLED=0 go build -mod=mod -o "$cache/bin/kube-apiserver" \
-  -ldflags "-X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=37" \
-  k8s.io/kubernetes/cmd/kube-apiserver
+build() {
+  CGO_ENABLED=0 go build -mod=mod -o "$cache/bin/$1" \
+    -ldflags "-X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=37" \
+    "k8s.io/kubernetes/cmd/$1"
+}
+[ -x "$cache/bin/kube-apiserver" ] && [ -e "$stamp" ] || build kube-apiserver
+have_controllers "${1:-}" || build kube-controller-manager
 
 have_kubectl || CGO_ENABLED=0 go build -mod=mod -o "$cache/bin/kubectl" \
   -ldflags "-X $version.gitVersion=$kubernetes" k8s.io/kubernetes/cmd/kubectl

@@ -16,6 +16,14 @@ etcd_port=$((port + 1)) peer_port=$((port + 2))
   --initial-cluster "default=http://127.0.0.1:$peer_port" > "$dir/etcd.log" 2>&1 &
 echo $! >> "$dir/pids"
 [ -e "$dir/sa.key" ] || openssl genrsa -out "$dir/sa.key" 2048 2>/dev/null
+# An authority for client certificates, and the one that the API server shows to nodes when it reads logs.
+if [ ! -e "$dir/kubelet-client.crt" ]; then
+  openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=clients -keyout "$dir/client-ca.key" -out "$dir/client-ca.crt" 2>/dev/null
+  openssl req -newkey rsa:2048 -nodes -subj /O=system:masters/CN=kube-apiserver-kubelet-client \
+    -keyout "$dir/kubelet-client.key" -out "$dir/kubelet-client.csr" 2>/dev/null
+  openssl x509 -req -days 30 -in "$dir/kubelet-client.csr" -CA "$dir/client-ca.crt" -CAkey "$dir/client-ca.key" \
+    -CAcreateserial -extfile <(printf 'extendedKeyUsage=clientAuth') -out "$dir/kubelet-client.crt" 2>/dev/null
+fi
 token=real-admin-token
 echo "$token,admin,admin,system:masters" > "$dir/tokens.csv"
 "$cache/bin/kube-apiserver" --etcd-servers "http://127.0.0.1:$etcd_port" \
@@ -23,6 +31,8 @@ echo "$token,admin,admin,system:masters" > "$dir/tokens.csv"
   --token-auth-file "$dir/tokens.csv" --authorization-mode RBAC --disable-admission-plugins ServiceAccount \
   --service-account-key-file "$dir/sa.key" --service-account-signing-key-file "$dir/sa.key" \
   --service-account-issuer https://kubernetes.default.svc --service-cluster-ip-range 10.96.0.0/16 \
+  --client-ca-file "$dir/client-ca.crt" --kubelet-preferred-address-types InternalIP \
+  --kubelet-client-certificate "$dir/kubelet-client.crt" --kubelet-client-key "$dir/kubelet-client.key" \
   > "$dir/apiserver.log" 2>&1 &
 echo $! >> "$dir/pids"
 cat > "$dir/kubeconfig" <<CONFIG

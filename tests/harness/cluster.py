@@ -1,0 +1,180 @@
+"""Purlin in a cluster: `purlin run` replicas, `purlin node` and `purlin registry` against a real kube-apiserver."""
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+from . import ports
+from .server import STOP_LIMIT, binary
+from .wait import until
+
+
+class Process:
+    """One `purlin` that goes on until it is stopped. Its output is in a log file."""
+
+    def __init__(self, directory, name, arguments):
+        self.directory, self.name, self.arguments = directory, name, [str(a) for a in arguments]
+        self.log = directory / f"{name}.log"
+        self.process = None
+        self.starts = 0
+
+    def start(self):
+        assert self.process is None, f"{self.name} was started already"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.starts += 1
+        with open(self.log, "ab", buffering=0) as log:
+            log.write(f"--- start {self.starts}\n".encode())
+            self.process = subprocess.Popen(
+                [str(binary()), "--log", os.environ.get("PURLIN_TEST_LOG", "info"), *self.arguments],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        return self
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def says(self, word, timeout=120):
+        """Waits until the log has a line that begins with the word."""
+
+        def probe():
+            assert self.running, f"{self.name} ended before it said {word!r}\n{self.log_tail()}"
+            text = self.log.read_text(errors="replace").rpartition("--- start")[2]
+            return any(line.startswith(word) for line in text.splitlines())
+
+        until(f"{self.name} to say {word!r}", probe, timeout=timeout)
+        return self
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        """SIGKILL, as a node's failure would."""
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def stop(self):
+        """SIGTERM, as Kubernetes ends a Pod. Returns the exit status."""
+        if self.process is None:
+            return None
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_LIMIT)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+
+    def discard(self):
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGCONT)
+                self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def log_tail(self, lines=60):
+        try:
+            text = self.log.read_text(errors="replace")
+        except OSError:
+            return "(no log)"
+        return f"--- end of {self.name}'s log ---\n" + "\n".join(text.splitlines()[-lines:])
+
+
+class Registry(Process):
+    """`purlin registry`."""
+
+    def __init__(self, directory):
+        self.port = ports.row(1)
+        super().__init__(
+            directory, "registry", ["registry", "--data-dir", directory / "registry", "--port", self.port]
+        )
+
+    def first_party(self):
+        """The arguments of `purlin` that install each plugin that it was seeded with."""
+        lines = self.log.read_text().rpartition("--- start")[2].splitlines()
+        return [shlex.split(line)[2:] for line in lines if line.startswith("plugin ")]
+
+
+class Replica(Process):
+    """`purlin run`."""
+
+    def __init__(self, directory, name, kubeconfig, shards=4, arguments=(), lease=("5s", "2s")):
+        self.port = ports.row(1)
+        self.identity = name
+        super().__init__(
+            directory,
+            name,
+            [
+                *("run", "--kubeconfig", kubeconfig, "--shards", shards, "--identity", name),
+                *("--port", self.port, "--cache-dir", directory / f"{name}-cache"),
+                *("--push-url", f"http://127.0.0.1:{self.port}"),
+                *("--lease-duration", lease[0], "--renew-interval", lease[1]),
+                *arguments,
+            ],
+        )
+
+    def get(self, path, timeout=5):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=timeout) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def ready(self, timeout=120):
+        until(f"{self.name} to be ready", lambda: self.get("/readyz")[0] == 200, timeout=timeout)
+        return self
+
+    def metric(self, name, labels=""):
+        """The sum of a metric's samples whose labels contain the text."""
+        total = 0.0
+        for line in self.get("/metrics")[1].splitlines():
+            sample, _, value = line.rpartition(" ")
+            if sample.split("{")[0] == f"purlin_kernel_{name}" and labels in sample:
+                total += float(value)
+        return total
+
+
+class Node(Process):
+    """`purlin node`."""
+
+    def __init__(self, directory, kubeconfig, image_map=None, arguments=()):
+        self.port = ports.row(1)
+        given = ["--image-map", image_map] if image_map else []
+        super().__init__(
+            directory,
+            "node",
+            [
+                *("node", "--kubeconfig", kubeconfig, "--data-dir", directory / "node-data"),
+                *("--port", self.port),
+                *given,
+                *arguments,
+            ],
+        )
+
+
+def install(kubeconfig, registry, wait=120):
+    """Installs the registry's first-party plugins and waits until they are ready."""
+    started = time.monotonic()
+    for arguments in registry.first_party():
+        subprocess.run(
+            [
+                *(str(binary()), *arguments),
+                *("--kubeconfig", str(kubeconfig), "--wait", str(wait)),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    return time.monotonic() - started
