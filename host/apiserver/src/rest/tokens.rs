@@ -104,7 +104,7 @@ fn bound(core: &Core, request: &ApiRequest, given: &Value) -> Result<Option<Boun
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been \
              deleted and then recreated"
         );
-        return Err(ApiError::conflict(about, why));
+        return Err(ApiError::conflict(About { kind: text("kind"), ..about }, why));
     }
     Ok(Some(Bound { kind, name: name.to_owned(), uid: stored.facts.uid.to_string() }))
 }

@@ -10,7 +10,7 @@ use super::rule::{Rule, missing, quoted};
 use super::{GROUP, Rbac, is_privileged};
 use crate::auth::{Attributes, Author, Wanted};
 use crate::catalogue::Resource;
-use crate::status::{About, ApiError};
+use crate::status::ApiError;
 
 impl Rbac {
     /// Refuses a role or binding by which `author` would give what `author` does not have. `old` is what is replaced.
@@ -55,9 +55,8 @@ impl Rbac {
             return Ok(());
         }
         let rules = self.known().index.rules(&role, namespace).map(<[Rule]>::to_vec);
-        let rules = rules.map_err(|NoRole { kind, name }| {
-            ApiError::not_found(About { group: GROUP, kind, name: &name })
-        })?;
+        // A real server, too, says it of the binding.
+        let rules = rules.map_err(|NoRole { name, .. }| ApiError::not_found(resource.about(&name)))?;
         self.check_held(author, namespace, &rules).map_err(refused)
     }
 

@@ -34,9 +34,8 @@ async fn what_is_written_holds_at_once_and_after_a_restart() {
     put(&store, BINDINGS, "b", json!({"roleRef": {"kind": "Role", "name": "r"}, "subjects": subjects})).await;
     assert!(rbac.allows(&alice, &asked("pods")) && !rbac.allows(&alice, &asked("secrets")));
     // More changes than the history keeps: the table is read anew.
-    for number in 0..PAGE * 10 {
-        put(&store, ROLES, &format!("other-{number}"), json!({"rules": []})).await;
-    }
+    let names: Vec<String> = (0..PAGE * 10).map(|number| format!("other-{number}")).collect();
+    futures::future::join_all(names.iter().map(|name| put(&store, ROLES, name, json!({"rules": []})))).await;
     assert!(rbac.allows(&alice, &asked("pods")));
     let revision = store.get(BINDINGS, "ns", "b").expect("the binding").revision;
     let gone = Change::Remove { expected: revision };

@@ -71,6 +71,13 @@ pub(super) fn fill(group: &str, kind: &str, object: &mut Value) {
     }
 }
 
+/// A role whose list of rules is empty has none.
+pub(super) fn settle_rules(role: &mut Value) {
+    if let Some(rules) = role.get_mut("rules").filter(|rules| **rules == json!([])) {
+        *rules = Value::Null;
+    }
+}
+
 /// Sets what a new object gets from the server.
 pub(super) fn prepare(group: &str, kind: &str, object: &mut Value) {
     let status = match (group, kind) {

@@ -23,6 +23,7 @@ pub fn fill(group: &str, kind: &str, object: &mut Value) {
 pub fn prepare(group: &str, kind: &str, object: &mut Value) {
     match (group, kind) {
         ("", "Pod") => pod::prepare(object),
+        ("rbac.authorization.k8s.io", _) => cluster::settle_rules(object),
         ("", "ReplicationController") | ("apps", _) | ("batch", _) => workload::prepare(kind, object),
         _ => cluster::prepare(group, kind, object),
     }
@@ -30,8 +31,10 @@ pub fn prepare(group: &str, kind: &str, object: &mut Value) {
 
 /// Keeps of the stored object what the server once added to it and an update may leave out.
 pub fn carry(group: &str, kind: &str, object: &mut Value, old: &Value) {
-    if (group, kind) == ("", "Pod") {
-        pod::carry(object, old);
+    match (group, kind) {
+        ("", "Pod") => pod::carry(object, old),
+        ("rbac.authorization.k8s.io", _) => cluster::settle_rules(object),
+        _ => {}
     }
 }
 

@@ -13,8 +13,7 @@ pub(super) fn role(object: &Value, namespaced: bool, errors: &mut Vec<FieldError
         let path = format!("rules[{index}]");
         let empty = |field: &str| rule[field].as_array().is_none_or(Vec::is_empty);
         if empty("verbs") {
-            errors
-                .push(FieldError::required(format!("{path}.verbs"), "verbs must contain at least one value"));
+            errors.push(FieldError::required(format!("{path}.verbs"), ""));
         }
         if !empty("nonResourceURLs") {
             let mut refuse = |why: &str| {
