@@ -146,6 +146,36 @@ def rules_of_every_shape(s):
 
 
 @case
+def what_is_allowed_is_what_is_done(s):
+    """Ways to be allowed one thing and do another."""
+    maps, secrets = s.path("configmaps"), s.path("secrets")
+    s.post(maps, config_map("mine"))
+    s.post(secrets, {"metadata": {"name": "own"}})
+    s.post(secrets, {"metadata": {"name": "hidden"}})
+    given(
+        s,
+        "nan",
+        rule("watch patch", "configmaps"),
+        rule("list", "secrets", resourceNames=["own"]),
+    )
+    as_nan = {"headers": acting("nan")}
+    names = {"only": lambda j: [item["metadata"]["name"] for item in j["items"]], **as_nan}
+    s.get(secrets, fieldSelector="metadata.name=own", **names)
+    s.get(secrets, fieldSelector="metadata.name==own", **names)
+    s.get(secrets, fieldSelector="metadata.name!=own", **names)
+    s.get(f"{secrets}?fieldSelector=metadata.name%3Down&fieldSelector=", **names)
+    s.get(f"{secrets}?fieldSelector=metadata.name%3Down&fieldSelector=metadata.name%3Dhidden", **names)
+    s.get(f"{secrets}?fieldSelector=type%3Dx%5C,metadata.name%3Down", **names)
+    s.get(f"{maps}?watch=false&watch=true&timeoutSeconds=1", **names)
+    s.delete(maps.replace("/api/v1/", "/api/v1/watch/") + "/mine", **as_nan)
+    s.put(maps.replace("/api/v1/", "/api/v1/watch/") + "/mine", config_map("mine"), **as_nan)
+    s.delete(maps.replace("/api/v1/", "/api/v1/watch/"), **as_nan)
+    s.apply(f"{maps}/mine", config_map("mine", {"a": "b"}), **as_nan)
+    s.apply(f"{maps}/new", config_map("new"), **as_nan)
+    s.put(f"{maps}/new", config_map("new"), **as_nan)
+
+
+@case
 def subjects(s):
     maps = s.path("configmaps")
     s.post(s.path("roles", RBAC), role("reader", rule("list", "configmaps")))
@@ -167,9 +197,10 @@ def subjects(s):
 @case
 def a_binding_without_its_role(s):
     s.post(s.path("rolebindings", RBAC), binding("b", "none", user("eve")))
-    s.post(s.path("rolebindings", RBAC), binding("c", f"none-{s.run}", user("eve"), role_kind="ClusterRole"))
+    s.post(s.path("rolebindings", RBAC), binding("c", f"none-{s.run}", user("eva"), role_kind="ClusterRole"))
     time.sleep(0.5)
     s.get(s.path("pods"), headers=acting("eve"))
+    s.get(s.path("pods"), headers=acting("eva"))
     s.post(
         f"{AUTHORIZATION}/selfsubjectrulesreviews",
         {"kind": "SelfSubjectRulesReview", "spec": {"namespace": s.namespace}},

@@ -43,6 +43,8 @@ pub(crate) struct Intent {
     pub(crate) twice: Vec<String>,
     /// Whose rights bound what a role or binding may give; nobody's for the server itself.
     pub(crate) author: Option<Author>,
+    /// What an apply answers that would make an object, where its author may only change those that are there.
+    pub(crate) creation_refused: Option<Box<ApiError>>,
 }
 
 impl Intent {
@@ -58,6 +60,7 @@ impl Intent {
             applied: false,
             twice: Vec::new(),
             author: None,
+            creation_refused: None,
         }
     }
 

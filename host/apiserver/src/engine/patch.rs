@@ -60,6 +60,9 @@ impl Engine {
         patch: &Value,
         intent: &Intent,
     ) -> Result<Outcome, ApiError> {
+        if let Some(refused) = &intent.creation_refused {
+            return Err((**refused).clone());
+        }
         if !text(patch, "uid").is_empty() {
             let why = format!(
                 "uid mismatch: the provided object specified uid {}, and no existing object was found",

@@ -10,10 +10,12 @@ use axum::response::Response;
 use http::{HeaderValue, header};
 use serde_json::Value;
 
+use super::gate::forbidden;
 use super::query::{Propagation, dry_run_of, propagation_of};
 use super::request::{ApiRequest, Verb};
 use super::{body, pods, report, respond, review, tokens, watch};
-use crate::auth::{Author, rbac};
+use crate::auth::rbac::{self, Decision};
+use crate::auth::{Attributes, Author};
 use crate::catalogue::Resource;
 use crate::engine::delete::{DeleteOptions, Deleted};
 use crate::engine::list::Selection;
@@ -104,6 +106,9 @@ async fn object(core: &Arc<Core>, request: &ApiRequest) -> Result<Response, ApiE
         Verb::Patch => {
             let (kind, patch) = body::patch(request)?;
             check_apply(request, kind)?;
+            if kind == PatchKind::Apply {
+                intent.creation_refused = creation_refused(core, request);
+            }
             let outcome = engine.patch(resource, namespace, name, kind, &patch, &intent).await?;
             written(core, request, &outcome)
         }
@@ -138,6 +143,15 @@ fn intent(request: &ApiRequest) -> Intent {
     Intent {
         author,
         ..Intent::new(&request.query, request.header(header::USER_AGENT), request.subresource())
+    }
+}
+
+/// Why an apply may not make what it does not find, if it may not.
+fn creation_refused(core: &Core, request: &ApiRequest) -> Option<Box<ApiError>> {
+    let asked = Attributes { verb: "create", ..request.admitted.asked.attributes() };
+    match core.engine.rbac.authorize(request.identity(), &asked) {
+        Decision::Allowed(_) => None,
+        Decision::Refused(why) => Some(Box::new(forbidden(request.identity(), &asked, &why))),
     }
 }
 

@@ -10,7 +10,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, Method, Uri, header};
 
-use super::query::unescape;
+use super::query::{flag, unescape};
+use super::request::whole;
 use super::{report, respond};
 use crate::auth::rbac::Decision;
 use crate::auth::{Attributes, Identity, Wanted, impersonation};
@@ -53,25 +54,25 @@ impl Asked {
             asked.group = std::mem::take(&mut parts[1]);
         }
         asked.version = std::mem::take(&mut parts[prefix]);
-        let mut parts = &parts[prefix + 1..];
-        let special = matches!(parts[0].as_str(), "watch" | "proxy") && parts.len() > 1;
-        asked.verb = if special {
-            let verb = parts[0].clone();
-            parts = &parts[1..];
-            verb
+        let mut rest = &mut parts[prefix + 1..];
+        let special = matches!(rest[0].as_str(), "watch" | "proxy") && rest.len() > 1;
+        if special {
+            asked.verb = std::mem::take(&mut rest[0]);
+            rest = &mut rest[1..];
         } else {
-            verb_of(method).to_owned()
-        };
-        if parts[0] == "namespaces" && parts.len() > 1 {
-            asked.namespace.clone_from(&parts[1]);
-            if parts.len() > 2 && !matches!(parts[2].as_str(), "status" | "finalize") {
-                parts = &parts[2..];
+            verb_of(method).clone_into(&mut asked.verb);
+        }
+        if rest[0] == "namespaces" && rest.len() > 1 {
+            asked.namespace.clone_from(&rest[1]);
+            if rest.len() > 2 && !matches!(rest[2].as_str(), "status" | "finalize") {
+                rest = &mut rest[2..];
             }
         }
-        let at = |index: usize| parts.get(index).cloned().unwrap_or_default();
-        (asked.resource, asked.name) = (at(0), at(1));
+        let mut rest = rest.iter_mut().map(std::mem::take);
+        asked.resource = rest.next().unwrap_or_default();
+        asked.name = rest.next().unwrap_or_default();
         if !special {
-            asked.subresource = at(2);
+            asked.subresource = rest.next().unwrap_or_default();
         }
         if asked.name.is_empty() {
             asked.of_collection(uri.query().unwrap_or_default());
@@ -94,9 +95,13 @@ impl Asked {
             });
             pair.map(|value| unescape(value, true))
         };
-        let watch = first("watch").is_some_and(|value| !matches!(value.as_str(), "false" | "0"));
+        let watch = first("watch").is_some_and(|value| flag(&value));
         self.verb = if watch { "watch" } else { "list" }.to_owned();
         let fields = first("fieldSelector").unwrap_or_default();
+        // An escaped comma may be inside of a value: such a list is not for one object.
+        if fields.contains('\\') {
+            return;
+        }
         let name = fields.split(',').find_map(|test| {
             let (field, value) = test.split_once('=')?;
             (field.trim() == "metadata.name").then(|| value.trim_start_matches('=').trim().to_owned())
@@ -169,6 +174,8 @@ pub(super) async fn pass(State(core): State<Arc<Core>>, mut request: Request, ne
         let seen = report::Seen { uri: &uri, agent, manager: None, began, allowed: false };
         sink.record(report::record(&admitted, &seen, error.code));
     }
+    // A client that was still sending when the connection ended would not see why.
+    let _ = whole(request.into_body()).await;
     respond::failure(&error)
 }
 

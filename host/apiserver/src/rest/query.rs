@@ -76,8 +76,12 @@ impl Query {
     pub(crate) fn parse(text: &str, options: &str) -> Result<Self, ApiError> {
         let mut query = Self { raw: decode(text), ..Self::default() };
         let raw = std::mem::take(&mut query.raw);
-        let watches = raw.iter().any(|(name, value)| name == "watch" && flag(value));
-        for (name, value) in &raw {
+        let watches = raw.iter().find(|(name, _)| name == "watch").is_some_and(|(_, value)| flag(value));
+        for (index, (name, value)) in raw.iter().enumerate() {
+            // The first of several counts, as it did when the request was found to be allowed.
+            if name != "dryRun" && raw[..index].iter().any(|(earlier, _)| earlier == name) {
+                continue;
+            }
             query.take(name, value, options).map_err(|error| match name.as_str() {
                 // A real server has no code for this where it watches.
                 "resourceVersion" if watches => {
@@ -196,6 +200,10 @@ fn decode(text: &str) -> Vec<(String, String)> {
 
 /// Undoes percent encoding; `plus` also turns `+` into a space, as in a query.
 pub(crate) fn unescape(text: &str, plus: bool) -> String {
+    // Nearly every part of a path is as it is written.
+    if !text.contains('%') && (!plus || !text.contains('+')) {
+        return text.to_owned();
+    }
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -216,7 +224,7 @@ pub(crate) fn unescape(text: &str, plus: bool) -> String {
 }
 
 /// `true` as the real server reads it: anything but `false` and `0`.
-fn flag(value: &str) -> bool {
+pub(super) fn flag(value: &str) -> bool {
     !matches!(value.to_ascii_lowercase().as_str(), "false" | "0")
 }
 
