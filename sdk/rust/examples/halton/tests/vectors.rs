@@ -47,7 +47,11 @@ fn search(case: &Value) -> Search {
     let content = &case["search"];
     let items = |name: &str| content[name].as_array().cloned().unwrap_or_default();
     Search {
-        context: Context { now_ms: 0, seed: text(&case["seed"]).parse().unwrap_or(0), config: "{}".to_owned() },
+        context: Context {
+            now_ms: 0,
+            seed: text(&case["seed"]).parse().unwrap_or(0),
+            config: "{}".to_owned(),
+        },
         algorithm: text(&content["algorithm"]),
         settings: items("settings")
             .iter()
@@ -79,18 +83,20 @@ fn search(case: &Value) -> Search {
 
 #[test]
 fn the_points_are_those_of_the_other_sdks() {
-    let cases: Value =
-        purlin_sdk::serde_json::from_str(include_str!("../../../../halton.json")).expect("the vectors are JSON");
+    let cases: Value = purlin_sdk::serde_json::from_str(include_str!("../../../../halton.json"))
+        .expect("the vectors are JSON");
     let mut seen = 0;
     for case in cases.as_array().expect("a list") {
         let actual = match case["call"].as_str() {
-            Some("suggest") => match Halton::suggest(&search(case), case["count"].as_u64().unwrap_or(0) as u32) {
-                Ok(points) => json!({"suggestions": points.iter().map(|point| json!({
+            Some("suggest") => {
+                match Halton::suggest(&search(case), case["count"].as_u64().unwrap_or(0) as u32) {
+                    Ok(points) => json!({"suggestions": points.iter().map(|point| json!({
                     "assignments": point.assignments.iter()
                         .map(|one| json!({"name": one.name, "value": one.value})).collect::<Vec<_>>(),
                 })).collect::<Vec<_>>()}),
-                Err(fault) => response(&Err::<SyncResponse, _>(fault)),
-            },
+                    Err(fault) => response(&Err::<SyncResponse, _>(fault)),
+                }
+            }
             Some("validate") => json!({"errors": Halton::validate(&search(case)).iter()
                 .map(|one| json!({"field": one.field, "value": one.value, "reason": one.reason})).collect::<Vec<_>>()}),
             _ => continue,
