@@ -18,6 +18,9 @@ LANGUAGES = {
 }
 
 
+IMAGE = "sdk-tests/echo"
+
+
 def purlin(*arguments, check=True, **environment):
     ran = subprocess.run(
         [str(binary()), "plugin", *map(str, arguments)],
@@ -30,9 +33,16 @@ def purlin(*arguments, check=True, **environment):
     return ran
 
 
+def ended(condition):
+    return f'object.status.conditions.exists(c, c.type == "{condition}" && c.status == "True")'
+
+
 @pytest.fixture(scope="module")
 def up(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("sdk"))
+    folder = tmp_path_factory.mktemp("sdk")
+    images = folder / "images.yaml"
+    images.write_text(json.dumps({"images": [{"image": f"docker.io/{IMAGE}:*"}]}))
+    server = Server(folder, image_map=images)
     try:
         server.start()
         yield server
@@ -95,12 +105,14 @@ def test_the_common_tuner_passes_the_vectors_and_searches(project, up):
                         "template": {
                             "spec": {
                                 "restartPolicy": "Never",
-                                "containers": [{"name": "main", "image": "none", "command": ["true"]}],
+                                "containers": [{"name": "main", "image": IMAGE, "command": ["echo", "loss=${trialParameters.x}"]}],
                             }
                         }
                     },
                 },
                 "primaryContainer": "main",
+                "successCondition": ended("Complete"),
+                "failureCondition": ended("Failed"),
             },
             "metricsCollector": {"source": "stdout"},
         },
@@ -108,20 +120,19 @@ def test_the_common_tuner_passes_the_vectors_and_searches(project, up):
     kubectl = ["kubectl", f"--kubeconfig={up.kubeconfig}"]
     subprocess.run([*kubectl, "apply", "-f", "-"], input=json.dumps(experiment), text=True, check=True)
 
-    def trials():
-        listed = subprocess.run(
-            [*kubectl, "get", "trials", "-l", f"purlin.dev/experiment={name}", "-o", "json"],
+    def status():
+        got = subprocess.run(
+            [*kubectl, "get", "experiments.purlin.dev", name, "-o", "json"],
             capture_output=True,
             text=True,
             check=True,
         )
-        items = json.loads(listed.stdout)["items"]
-        return items if len(items) == 2 else None
+        found = json.loads(got.stdout).get("status", {})
+        return found if found.get("completionTime") else None
 
-    # Its points were drawn by the plugin: each trial has its value.
-    found = until("two trials", trials, timeout=60)
-    assert all(0 <= float(one["spec"]["assignments"][0]["value"]) <= 1 for one in found)
-    subprocess.run([*kubectl, "delete", "experiment", name, "--wait=false"], check=True)
+    found = until("the experiment's end", status, timeout=120)
+    assert found["trials"]["succeeded"] == 2, found
+    subprocess.run([*kubectl, "delete", "experiments.purlin.dev", name, "--wait=false"], check=True)
 
 
 @pytest.mark.skip(reason="`purlin plugin sign` is not merged yet")
