@@ -5,7 +5,7 @@ TARGET ?= $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PURLIN_BIN ?= $(abspath $(TARGET))/debug/purlin
 export PURLIN_BIN
 
-.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e conformance faults faults-short hostile cluster cluster-short bench fuzz
+.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e e2e-cluster conformance faults faults-short hostile cluster cluster-short bench fuzz
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ cluster: build ## All faults, and a thousand experiments while replicas are kill
 
 hostile: build ## Plugins that misbehave
 	tests/run.sh hostile
+
+e2e-cluster: build ## The same against a real kube-apiserver with `purlin run` and `purlin node`
+	tests/run.sh e2e-cluster
 
 conformance: build ## The same requests to `purlin up` and to a real kube-apiserver
 	tests/run.sh conformance

@@ -33,6 +33,7 @@ class Plain:
     """A server behind an existing kubeconfig. Offers only the API: no node, no garbage collection, no plugins."""
 
     platform = False
+    embedded = False
 
     def __init__(self, kubeconfig):
         self.kubeconfig = pathlib.Path(kubeconfig)
@@ -45,6 +46,7 @@ class Server:
     """One `purlin up`: data directory, ports, log file and, while it runs, the process."""
 
     platform = True
+    embedded = True
 
     def __init__(self, directory, image_map=None, port=None, arguments=()):
         self.directory = pathlib.Path(directory)
