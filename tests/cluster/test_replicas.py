@@ -2,11 +2,13 @@
 
 import random
 import signal
+import threading
 import time
 
 import pytest
 from harness import load
 from harness.api import Recorder
+from harness.proxy import Proxy
 from harness.wait import until
 
 
@@ -68,8 +70,6 @@ def test_a_thousand_experiments_while_replicas_are_killed(replicas, api):
     trials = Recorder(api, f"{load.GROUP}/trials")
     objects = Recorder(api, "/api/v1/configmaps")
     creator_started = time.monotonic()
-    import threading
-
     # Slowly enough that there is work during all of the two minutes.
     creator = threading.Thread(target=load.create, args=(api, names, 1000), kwargs={"threads": 2, "pause": 0.2})
     creator.start()
@@ -91,3 +91,35 @@ def test_a_thousand_experiments_while_replicas_are_killed(replicas, api):
         f"made again {len(again)}"
     )
     assert (lost, doubled, again) == (0, 0, [])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("latency", [0.0, 0.1])
+def test_throughput_from_one_to_four_shards(replicas, api, real, tmp_path, latency):
+    """Four replicas; with one shard one of them works, with four each does. Replicas, API server and etcd share this
+    machine: without latency its processors are what is measured. With the latency of a server that is far away, which is
+    when a replica waits and others help, the slope is that of sharing the work."""
+    figures = {}
+    proxy = Proxy(tmp_path / "proxy", real.kubeconfig)
+    kubeconfig = proxy.kubeconfig if latency else None
+    for shards in (1, 2, 4):
+        names = load.namespaces(api, f"scale-{shards}-{int(latency * 1000)}", 32)
+        group = replicas.start(4, shards=shards, kubeconfig=kubeconfig, arguments=["--workers", "2"])
+        until("all shards to be held", lambda: sum(replicas.held()) == shards, timeout=30)
+        proxy.delay = latency
+        done = lambda: sum(r.metric("reconcile_total") for r in replicas.all if r.running)  # noqa: E731
+        before, started = done(), time.monotonic()
+        load.create(api, names, 120, threads=4)
+        load.finish(api, names, 120, timeout=200)
+        took = time.monotonic() - started
+        figures[shards] = (120 / took, (done() - before) / took)
+        assert load.count(api, names, 120) == (0, 0)
+        proxy.heal()
+        for replica in group:
+            replica.stop()
+        replicas.all.clear()
+    proxy.close()
+    print(f"\nlatency {latency * 1000:.0f} ms")
+    for shards, (experiments, reconciles) in figures.items():
+        print(f"{shards} shards: {experiments:.1f} experiments/s, {reconciles:.0f} reconciles/s")
+    print(f"slope from 1 to 4 shards: {figures[4][0] / figures[1][0]:.2f} times")
