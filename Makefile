@@ -5,7 +5,7 @@ TARGET ?= $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PURLIN_BIN ?= $(abspath $(TARGET))/debug/purlin
 export PURLIN_BIN
 
-.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e conformance faults faults-short hostile supply sdk cluster cluster-short bench fuzz
+.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e e2e-cluster conformance faults faults-short hostile supply sdk cluster cluster-short bench fuzz
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ plugins-unit: ## Tests of the SDK and of the plugins' logic, native
 e2e: build ## kubectl and the upstream Python clients against `purlin up`
 	tests/run.sh e2e
 
+e2e-cluster: build ## The same against a real kube-apiserver with `purlin run` and `purlin node`
+	tests/run.sh e2e-cluster
+
 faults-short: build ## A few SIGKILLs in the middle of an experiment
 	tests/run.sh faults-short
 
@@ -49,6 +52,7 @@ faults: build ## Fifty of them
 
 sdk: build ## Plugins in four languages, from a new project to a search
 	tests/run.sh sdk
+
 cluster-short: build ## Replicas of `purlin run` against a real kube-apiserver, and a few of their faults
 	tests/run.sh cluster-short
 

@@ -2,6 +2,9 @@
 
 $PURLIN_TEST_KUBECONFIG points the tests at a server that is already there (a real kube-apiserver, to try the tests
 themselves); what needs more than an API server is then skipped.
+
+`--mode cluster` runs the same tests against Purlin in a cluster: a real kube-apiserver with etcd and the controllers of a
+cluster, `purlin run`, `purlin node` and `purlin registry`. Tests of the embedded API are then skipped and counted.
 """
 
 import os
@@ -10,6 +13,7 @@ import subprocess
 import uuid
 
 import pytest
+from harness.cluster import ClusterServer
 from harness.kubectl import Kubectl
 from harness.server import REPOSITORY, Plain, Server, binary
 
@@ -17,7 +21,7 @@ IMAGE_MAP = REPOSITORY / "examples/digits/image-map.yaml"
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server(request, tmp_path_factory):
     """The server that most tests share."""
     existing = os.environ.get("PURLIN_TEST_KUBECONFIG")
     if existing:
@@ -25,11 +29,12 @@ def server(tmp_path_factory):
         return
     assert binary().exists(), f"{binary()} is not there; build it or set PURLIN_BIN"
     subprocess.run([REPOSITORY / "examples/digits/setup.sh"], check=True)
-    running = Server(tmp_path_factory.mktemp("up"), image_map=IMAGE_MAP)
+    kind = ClusterServer if request.config.getoption("--mode") == "cluster" else Server
+    running = kind(tmp_path_factory.mktemp("up"), image_map=IMAGE_MAP)
     try:
         running.start()
         yield running
-        assert running.stop() == 0, f"`purlin up` did not end with 0 after SIGINT\n{running.log_tail()}"
+        assert running.stop() == 0, f"`purlin up` did not end with 0\n{running.log_tail()}"
     finally:
         running.discard()
 
@@ -59,7 +64,21 @@ def manifests():
     return pathlib.Path(__file__).parent / "manifests"
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption(
+        "--mode",
+        choices=["up", "cluster"],
+        default="up",
+        help="what the shared server is: `purlin up`, or Purlin in a cluster with a real kube-apiserver",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--mode") == "cluster":
+        skip = pytest.mark.skip(reason="about the embedded API, which a cluster does not have")
+        for item in items:
+            if item.get_closest_marker("embedded"):
+                item.add_marker(skip)
     if os.environ.get("PURLIN_TEST_KUBECONFIG"):
         skip = pytest.mark.skip(reason="needs `purlin up`, not only an API server")
         for item in items:

@@ -106,3 +106,20 @@ def test_what_is_generated_is_up_to_date():
     subprocess.run(
         [REPOSITORY / "scripts/deploy.sh", "check"], check=True, env={**os.environ, "PURLIN_BIN": str(binary())}
     )
+
+
+def test_the_server_takes_the_chart(kubectl, tmp_path):
+    subprocess.run([SCRIPTS / "build.sh", "helm"], check=True)
+    cache = os.environ.get("PURLIN_CACHE") or os.path.expanduser("~/.cache/purlin")
+    helm = os.path.join(cache, "bin/helm")
+    chart = BASE.parent / "chart"
+    subprocess.run([helm, "lint", "--strict", chart], check=True)
+    kubectl("apply", "-f", BASE / "namespace.yaml")
+    rendered = subprocess.run(
+        [helm, "template", "purlin", chart, "--namespace", "purlin-system", "--include-crds"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    said = kubectl("apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-", stdin=rendered)
+    assert "deployment.apps/purlin" in said and "clusterrole.rbac.authorization.k8s.io/purlin-kernel" in said

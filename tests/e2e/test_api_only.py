@@ -8,7 +8,7 @@ import pytest
 from harness.kubectl import Kubectl
 from harness.server import Server
 
-pytestmark = pytest.mark.platform
+pytestmark = [pytest.mark.platform, pytest.mark.embedded]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import pytest
 from harness.wait import until
 
-pytestmark = pytest.mark.platform
+pytestmark = [pytest.mark.platform, pytest.mark.embedded]
 
 
 def job(name):

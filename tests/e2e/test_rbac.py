@@ -10,7 +10,7 @@ from harness.kubectl import Kubectl
 from harness.server import Server
 from harness.wait import until
 
-pytestmark = pytest.mark.platform
+pytestmark = [pytest.mark.platform, pytest.mark.embedded]
 
 USERS = 'alice-token,alice,1001,"team-a"\nbob-token,bob,1002\n'
 ROLE = {

@@ -8,7 +8,8 @@ import time
 import urllib.error
 import urllib.request
 
-from . import ports
+from . import ports, processes
+from .real import SCRIPTS, Real
 from .server import STOP_LIMIT, binary
 from .wait import until
 
@@ -162,6 +163,58 @@ class Node(Process):
                 *arguments,
             ],
         )
+
+
+class ClusterServer:
+    """What `Server` is for `purlin up`, in a cluster: a real kube-apiserver with the controllers of one, a registry, a
+    replica of the kernel and a node."""
+
+    platform = True
+
+    def __init__(self, directory, image_map=None):
+        self.real = Real(directory / "real")
+        self.real.directory.mkdir(parents=True)
+        self.registry_process = Registry(directory)
+        self.kernel = Replica(directory, "kernel", self.real.kubeconfig)
+        self.node = Node(directory, self.real.kubeconfig, image_map)
+
+    @property
+    def kubeconfig(self):
+        return self.real.kubeconfig
+
+    @property
+    def health(self):
+        return f"http://127.0.0.1:{self.kernel.port}"
+
+    @property
+    def registry(self):
+        return f"127.0.0.1:{self.registry_process.port}"
+
+    def start(self):
+        self.real.start()
+        subprocess.run([SCRIPTS / "controllers.sh", self.real.directory], check=True)
+        self.registry_process.start().says("ready")
+        self.node.start().says("ready")
+        self.kernel.start().ready()
+        install(self.kubeconfig, self.registry_process)
+
+    def metrics(self):
+        return self.kernel.get("/metrics")[1]
+
+    def stop(self):
+        """The exit statuses, if all are 0, else the first that is not."""
+        statuses = [process.stop() for process in (self.kernel, self.node, self.registry_process)]
+        self.real.stop()
+        return next((status for status in statuses if status), 0)
+
+    def discard(self):
+        for process in (self.kernel, self.node, self.registry_process):
+            process.discard()
+        self.real.discard()
+        processes.end(processes.naming(str(self.node.directory)))
+
+    def log_tail(self, lines=60):
+        return self.kernel.log_tail(lines) + "\n" + self.node.log_tail(lines)
 
 
 def install(kubeconfig, registry, wait=120):

@@ -1,11 +1,18 @@
 #!/usr/bin/env bash
 # Builds kube-apiserver and etcd from their Go modules into ~/.cache/purlin/bin, once, and kubectl where the PATH has none.
-# Several minutes the first time. With `controllers` as argument kube-controller-manager as well.
+# Several minutes the first time. With `controllers` as argument kube-controller-manager as well; with
+# `helm` only that.
 set -euo pipefail
-kubernetes=v1.37.2 staging=v0.37.2 etcd=v3.7.3
+kubernetes=v1.37.2 staging=v0.37.2 etcd=v3.7.3 helm=v3.21.1
 cache=${PURLIN_CACHE:-$HOME/.cache/purlin}
 mkdir -p "$cache/bin" "$cache/src/kubernetes" "$cache/src/etcd"
 stamp=$cache/bin/.kube-apiserver-$kubernetes-etcd-$etcd
+if [ "${1:-}" = helm ]; then
+  [ -x "$cache/bin/helm" ] && exit 0
+  command -v go >/dev/null || { echo "helm: 'go' is not installed; install Go 1.26 or newer" >&2; exit 1; }
+  echo "building helm $helm" >&2
+  GOBIN=$cache/bin CGO_ENABLED=0 exec go install "helm.sh/helm/v3/cmd/helm@$helm"
+fi
 have_kubectl() { command -v kubectl >/dev/null || [ -x "$cache/bin/kubectl" ]; }
 have_controllers() { [ "${1:-}" != controllers ] || [ -x "$cache/bin/kube-controller-manager" ]; }
 [ -e "$stamp" ] && have_kubectl && have_controllers "${1:-}" && exit 0
