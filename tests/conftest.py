@@ -15,7 +15,7 @@ import uuid
 import pytest
 from harness.cluster import ClusterServer
 from harness.kubectl import Kubectl
-from harness.server import REPOSITORY, Plain, Server, binary
+from harness.server import REPOSITORY, Plain, Server, binary, running
 
 IMAGE_MAP = REPOSITORY / "examples/digits/image-map.yaml"
 
@@ -30,13 +30,8 @@ def server(request, tmp_path_factory):
     assert binary().exists(), f"{binary()} is not there; build it or set PURLIN_BIN"
     subprocess.run([REPOSITORY / "examples/digits/setup.sh"], check=True)
     kind = ClusterServer if request.config.getoption("--mode") == "cluster" else Server
-    running = kind(tmp_path_factory.mktemp("up"), image_map=IMAGE_MAP)
-    try:
-        running.start()
-        yield running
-        assert running.stop() == 0, f"`purlin up` did not end with 0\n{running.log_tail()}"
-    finally:
-        running.discard()
+    with running(kind(tmp_path_factory.mktemp("up"), image_map=IMAGE_MAP)) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -6,20 +6,15 @@ import urllib.request
 
 import pytest
 from harness.kubectl import Kubectl
-from harness.server import Server
+from harness.server import Server, running
 
 pytestmark = [pytest.mark.platform, pytest.mark.embedded]
 
 
 @pytest.fixture
 def alone(tmp_path):
-    server = Server(tmp_path / "up", arguments=["--api-only"])
-    try:
-        server.start()
+    with running(Server(tmp_path / "up", arguments=["--api-only"])) as server:
         yield server
-        assert server.stop() == 0
-    finally:
-        server.discard()
 
 
 def test_objects_are_kept_and_nothing_is_done_about_them(alone, home):

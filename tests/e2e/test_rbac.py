@@ -7,7 +7,7 @@ import pytest
 import yaml
 from harness import katib
 from harness.kubectl import Kubectl
-from harness.server import Server
+from harness.server import Server, running
 from harness.wait import until
 
 pytestmark = [pytest.mark.platform, pytest.mark.embedded]
@@ -42,15 +42,9 @@ def tenancy(tmp_path_factory):
     directory = tmp_path_factory.mktemp("tenancy")
     users = directory / "users.csv"
     users.write_text(USERS)
-    running = Server(
-        directory / "up", image_map=IMAGE_MAP, arguments=["--token-auth-file", str(users)]
-    )
-    try:
-        running.start()
-        yield running
-        assert running.stop() == 0
-    finally:
-        running.discard()
+    arguments = ["--token-auth-file", str(users)]
+    with running(Server(directory / "up", image_map=IMAGE_MAP, arguments=arguments)) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

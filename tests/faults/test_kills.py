@@ -15,7 +15,7 @@ import yaml
 from faults.writer import Writer
 from harness import katib, processes
 from harness.kubectl import Kubectl
-from harness.server import REPOSITORY, Server
+from harness.server import REPOSITORY, Server, running
 from harness.wait import until
 
 NAMESPACE = "kubeflow"
@@ -86,13 +86,8 @@ def server(tmp_path, ledger):
     entry = {"image": IMAGE, "paths": {"/opt/trainer": "."}, "path": ["bin"], "env": {"LEDGER": str(ledger)}}
     image_map.write_text(yaml.safe_dump({"images": [entry]}))
     ledger.touch()
-    running = Server(tmp_path / "up", image_map=image_map)
-    try:
-        running.start()
-        yield running
-        assert running.stop() == 0, running.log_tail()
-    finally:
-        running.discard()
+    with running(Server(tmp_path / "up", image_map=image_map)) as server:
+        yield server
 
 
 def runs(ledger):

@@ -4,6 +4,7 @@
 else started (a real kube-apiserver, to try the tests themselves against): it has a kubeconfig and nothing more.
 """
 
+import contextlib
 import os
 import pathlib
 import queue
@@ -27,6 +28,17 @@ class NotReady(AssertionError):
 def binary():
     """The `purlin` under test: $PURLIN_BIN, else the debug build."""
     return pathlib.Path(os.environ.get("PURLIN_BIN") or REPOSITORY / "target/debug/purlin")
+
+
+@contextlib.contextmanager
+def running(server):
+    """Has a server run while the block lasts. It has to end well; what it leaves behind goes in any case."""
+    try:
+        server.start()
+        yield server
+        assert server.stop() == 0, f"it did not end with 0\n{server.log_tail()}"
+    finally:
+        server.discard()
 
 
 class Plain:

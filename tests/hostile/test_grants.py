@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from harness.kubectl import Kubectl
 from harness.registry import push_layout
-from harness.server import REPOSITORY, Server
+from harness.server import REPOSITORY, Server, running
 from harness.wait import until
 
 LAYOUT = REPOSITORY / "plugins/testing/dist"
@@ -53,18 +53,11 @@ class Sink(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    sink = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
-    threading.Thread(target=sink.serve_forever, daemon=True).start()
-    running = Server(
-        tmp_path_factory.mktemp("grants"),
-        arguments=["--event-sink", f"http://127.0.0.1:{sink.server_address[1]}/"],
-    )
-    try:
-        running.start()
-        yield running
-        assert running.stop() == 0, running.log_tail()
-    finally:
-        running.discard()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sink) as sink:
+        threading.Thread(target=sink.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{sink.server_address[1]}/"
+        with running(Server(tmp_path_factory.mktemp("grants"), arguments=["--event-sink", url])) as server:
+            yield server
         sink.shutdown()
 
 

@@ -14,7 +14,7 @@ from conformance.session import Server as Connection
 from harness import processes
 from harness.kubectl import Kubectl
 from harness.registry import push_layout
-from harness.server import REPOSITORY, Server
+from harness.server import REPOSITORY, Server, running
 from harness.wait import until
 
 LAYOUT = REPOSITORY / "plugins/testing/dist"
@@ -73,13 +73,8 @@ def made(kind, name, **spec):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    running = Server(tmp_path_factory.mktemp("hostile"))
-    try:
-        running.start()
-        yield running
-        assert running.stop() == 0, running.log_tail()
-    finally:
-        running.discard()
+    with running(Server(tmp_path_factory.mktemp("hostile"))) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from conformance.session import Server as Connection
 from harness.kubectl import Kubectl
 from harness.registry import push_layout
-from harness.server import REPOSITORY, Server
+from harness.server import REPOSITORY, Server, running
 from harness.wait import until
 
 OLD, NEW = REPOSITORY / "plugins/history/testing-v0.1", REPOSITORY / "plugins/testing/dist"
@@ -30,13 +30,8 @@ def digests(layout):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    running = Server(tmp_path_factory.mktemp("upgrade"))
-    try:
-        running.start()
-        yield running
-        assert running.stop() == 0, running.log_tail()
-    finally:
-        running.discard()
+    with running(Server(tmp_path_factory.mktemp("upgrade"))) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from harness.server import REPOSITORY, Server, binary
+from harness.server import REPOSITORY, Server, binary, running
 from harness.wait import until
 
 LANGUAGES = {
@@ -42,13 +42,8 @@ def up(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sdk")
     images = folder / "images.yaml"
     images.write_text(json.dumps({"images": [{"image": f"docker.io/{IMAGE}:*"}]}))
-    server = Server(folder, image_map=images)
-    try:
-        server.start()
+    with running(Server(folder, image_map=images)) as server:
         yield server
-        server.stop()
-    finally:
-        server.discard()
 
 
 @pytest.fixture(scope="module", params=LANGUAGES)

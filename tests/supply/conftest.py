@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 from harness import ports
-from harness.server import Server, binary
+from harness.server import Server, binary, running
 from harness.wait import until
 
 CACHE = pathlib.Path(os.environ.get("PURLIN_CACHE") or pathlib.Path.home() / ".cache/purlin") / "bin"
@@ -55,13 +55,8 @@ class Tool:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    running = Server(tmp_path_factory.mktemp("up"))
-    try:
-        running.start()
-        yield running
-        assert running.stop() == 0, running.log_tail()
-    finally:
-        running.discard()
+    with running(Server(tmp_path_factory.mktemp("up"))) as server:
+        yield server
 
 
 @pytest.fixture
