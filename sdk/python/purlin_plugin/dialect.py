@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,9 +80,9 @@ class Dialect(Plugin):
         """What ``sync`` must see beside the parent and its children. Nothing, unless said otherwise."""
         return ()
 
+    @abstractmethod
     def sync(self, request: SyncRequest) -> SyncResponse:
         """The desired state, from the observed state. Raise a fault when no answer is possible."""
-        raise NotImplementedError
 
     def finalize(self, request: SyncRequest) -> SyncResponse:
         """The same while the parent is being deleted. Unless said otherwise every child goes."""

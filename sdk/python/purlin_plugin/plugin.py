@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ class Context:
         return json.loads(self.config_json)
 
 
-class Plugin:
+class Plugin(ABC):
     """The base of :class:`~purlin_plugin.Tuner` and :class:`~purlin_plugin.Dialect`."""
 
     def check(self, context: Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -166,9 +167,9 @@ class Tuner(Plugin):
         """All that keeps this search from being run; nothing when it can be. Unless said otherwise, settings."""
         return unknown_settings(search, ())
 
+    @abstractmethod
     def suggest(self, search: Search, count: int) -> Iterable[Suggestion]:
         """Up to ``count`` new points, the same for the same search. Raise a fault when no answer is possible."""
-        raise NotImplementedError
 
     def stop(self, search: Search) -> Iterable[str]:
         """Ids of running trials that are not worth finishing. None, unless said otherwise."""
