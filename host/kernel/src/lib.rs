@@ -41,15 +41,5 @@ pub use trial::PushConfig;
 
 /// An error and what caused it, in one line.
 pub(crate) fn report(error: &dyn std::error::Error) -> impl fmt::Display {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
+    purlin_registry::with_causes(error.to_string(), error)
 }

@@ -252,12 +252,8 @@ async fn install(args: &InstallArgs) -> Result<()> {
 pub(crate) fn agreed(manifest: &Manifest, granted: &[String], yes: bool) -> Result<Vec<String>> {
     let parse = |grant: &String| grant.parse().map_err(|error| anyhow::anyhow!("--grant: {error}"));
     let known = granted.iter().map(parse).collect::<Result<Vec<Capability>>>()?;
-    let missing: Vec<_> = manifest
-        .requests()
-        .into_iter()
-        .filter(|request| !request.optional)
-        .filter(|request| !known.iter().any(|granted| request.name.intersect(granted).is_some()))
-        .collect();
+    let mut missing = manifest.refused(&known);
+    missing.retain(|request| !request.optional);
     let mut grants = granted.to_vec();
     if missing.is_empty() {
         return Ok(grants);

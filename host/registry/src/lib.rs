@@ -12,6 +12,7 @@ pub mod artifact;
 pub mod auth;
 pub mod bundle;
 pub mod capability;
+mod causes;
 pub mod client;
 pub mod component;
 pub mod contract;
@@ -38,6 +39,7 @@ mod transport;
 
 pub use artifact::{Artifact, ArtifactError};
 pub use capability::{Capability, NotACapability, Rights};
+pub use causes::with_causes;
 pub use client::{Access, Client, ClientConfig, ClientError, Resolved};
 pub use digest::{Digest, NotADigest};
 pub use loopback::Loopback;

@@ -11,7 +11,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::capability::{Access, Capability, KubeGrant};
+use crate::capability::{Access, Capability, KubeGrant, Rights};
 use crate::component;
 
 /// Name of the custom section that holds the manifest as JSON.
@@ -280,6 +280,24 @@ impl Manifest {
         self.stages.contains(&stage)
     }
 
+    /// Whether the plugin reconciles a kind.
+    pub fn owns_kind(&self, group: &str, kind: &str) -> bool {
+        self.owns.iter().any(|owned| owned.group() == group && owned.kind() == kind)
+    }
+
+    /// What the plugin may do where this was granted: what it asks for, as far as a grant covers it.
+    pub fn rights(&self, granted: &[Capability]) -> Rights {
+        let asked = self.requests();
+        Rights::of(asked.iter().map(|request| &request.name), granted)
+    }
+
+    /// What of its requests was not granted, not even in part.
+    pub fn refused(&self, granted: &[Capability]) -> Vec<CapabilityRequest> {
+        let mut requests = self.requests();
+        requests.retain(|request| granted.iter().all(|granted| request.name.intersect(granted).is_none()));
+        requests
+    }
+
     /// All that the plugin asks for: its capabilities, and access to the kinds in `children` and `related` where its
     /// capabilities do not already speak of them. Its own kinds need no grant: to install a plugin is to give it those.
     pub fn requests(&self) -> Vec<CapabilityRequest> {
@@ -291,7 +309,7 @@ impl Manifest {
         for (access, kinds, reason) in lists {
             for kind in kinds {
                 let (group, _) = kind.group_version();
-                let own = self.owns.iter().any(|owned| owned.group() == group && owned.kind() == kind.kind);
+                let own = self.owns_kind(group, &kind.kind);
                 let spoken_of = |request: &CapabilityRequest| matches!(&request.name, Capability::Kube(grant) if grant.covers_kind(access, group, &kind.kind, false));
                 if own || requests.iter().any(spoken_of) {
                     continue;

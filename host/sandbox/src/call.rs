@@ -28,7 +28,7 @@ pub(crate) trait Invocation: Send + 'static {
     /// What it answers.
     type Answer: Send + 'static;
     /// The stage that it belongs to; `None` for what plugins of every stage export.
-    fn stage(&self) -> Option<Stage>;
+    const STAGE: Option<Stage>;
     /// Its name in the contract.
     fn function(&self) -> &'static str;
     /// The context that it is asked in; what only WASI could ask for is taken from it.
@@ -147,7 +147,7 @@ pub(crate) async fn run<I: Invocation>(
     invocation: I,
 ) -> Result<I::Answer, CallError> {
     let function = invocation.function();
-    let stage = invocation.stage().map_or("any", Stage::as_str);
+    let stage = I::STAGE.map_or("any", Stage::as_str);
     let started = Instant::now();
     let answer = admit(plugin, origin, invocation).await;
     let outcome = answer.as_ref().map_or_else(CallError::reason, |_| "Answered");
@@ -169,7 +169,7 @@ async fn admit<I: Invocation>(
     origin: Origin,
     invocation: I,
 ) -> Result<I::Answer, CallError> {
-    if let Some(stage) = invocation.stage().filter(|stage| !plugin.manifest.serves(*stage)) {
+    if let Some(stage) = I::STAGE.filter(|stage| !plugin.manifest.serves(*stage)) {
         return Err(CallError::NoSuchStage(stage));
     }
     let limit = plugin.limits.deadline;

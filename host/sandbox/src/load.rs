@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use purlin_registry::component::{self, Interfaces};
-use purlin_registry::{Capability, Manifest, ManifestError, Rights, mismatches};
+use purlin_registry::{Capability, CapabilityRequest, Manifest, ManifestError, Rights, mismatches};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
@@ -129,21 +129,17 @@ fn prepare(host: &Arc<Host>, request: LoadRequest) -> Result<Core, LoadError> {
         None => Manifest::from_component(&request.component)?,
     };
     let interfaces = component::interfaces(&request.component).map_err(ManifestError::from)?;
-    let asked = manifest.requests();
-    let rights = Rights::of(asked.iter().map(|asked| &asked.name), &request.grants);
-    let allowed: BTreeSet<_> = asked
-        .iter()
-        .filter_map(|request| {
-            request.name.interface().filter(|name| request.optional || rights.allow_interface(name))
-        })
-        .collect();
-    check_interfaces(&interfaces, &manifest, &allowed)?;
+    let rights = manifest.rights(&request.grants);
+    let asked: BTreeSet<_> =
+        manifest.capabilities.iter().filter_map(|asked| asked.name.interface()).collect();
+    check_interfaces(&interfaces, &manifest, &asked)?;
+    check_grants(&interfaces, &manifest, &rights)?;
     let wasi = interfaces.imports.iter().any(|import| wasi::serves(import));
     let component = compile(host, &request.component, &request.digest)?;
 
     let broken = |error: wasmtime::Error| LoadError::Contract(format!("{error:#}"));
     let mut linker = Linker::new(&host.engine);
-    contract::link(&mut linker, &manifest.wit, &allowed).map_err(broken)?;
+    contract::link(&mut linker, &manifest.wit, &asked).map_err(broken)?;
     if wasi {
         wasi::link(&mut linker).map_err(broken)?;
     }
@@ -170,11 +166,11 @@ fn prepare(host: &Arc<Host>, request: LoadRequest) -> Result<Core, LoadError> {
     })
 }
 
-/// Whether all that the component imports is there for it, and what it exports is what its manifest says.
+/// Whether all that the component imports is asked for, and what it exports is what its manifest says.
 fn check_interfaces(
     interfaces: &Interfaces,
     manifest: &Manifest,
-    allowed: &BTreeSet<&'static str>,
+    asked: &BTreeSet<&'static str>,
 ) -> Result<(), LoadError> {
     for import in &interfaces.imports {
         if wasi::serves(import) {
@@ -189,14 +185,11 @@ fn check_interfaces(
         let Some(form) = Capability::form_of_interface(interface) else {
             return Err(LoadError::UnknownImport { import: import.clone() });
         };
-        if !allowed.contains(interface) {
-            let asked =
-                manifest.capabilities.iter().find(|request| request.name.interface() == Some(interface));
-            let (capability, reason) = match asked {
-                Some(asked) => (asked.name.to_string(), asked.reason.clone()),
-                None => (form.to_owned(), "the manifest does not say".to_owned()),
-            };
-            return Err(LoadError::NotGranted { capability, reason });
+        if !asked.contains(interface) {
+            return Err(LoadError::NotGranted {
+                capability: form.to_owned(),
+                reason: "the manifest does not say".to_owned(),
+            });
         }
     }
     for export in &interfaces.exports {
@@ -205,6 +198,25 @@ fn check_interfaces(
     let wrong = mismatches(interfaces, manifest);
     if !wrong.is_empty() {
         return Err(ManifestError::Invalid(wrong).into());
+    }
+    Ok(())
+}
+
+/// Whether something was granted behind each interface that the component imports and cannot be without.
+fn check_grants(interfaces: &Interfaces, manifest: &Manifest, rights: &Rights) -> Result<(), LoadError> {
+    for import in &interfaces.imports {
+        let Some(interface) = own_interface(import, manifest)? else { continue };
+        if rights.allow_interface(interface) {
+            continue;
+        }
+        let needs =
+            |request: &&CapabilityRequest| !request.optional && request.name.interface() == Some(interface);
+        if let Some(missing) = manifest.capabilities.iter().find(needs) {
+            return Err(LoadError::NotGranted {
+                capability: missing.name.to_string(),
+                reason: missing.reason.clone(),
+            });
+        }
     }
     Ok(())
 }

@@ -58,31 +58,34 @@ pub(super) fn beyond_baseline(object: &Value) -> Option<String> {
             }
         }
     }
-    search(object, "")
+    search(object)
 }
 
-fn search(value: &Value, path: &str) -> Option<String> {
+// The path is put together on the way back: nearly always there is nothing to say.
+fn search(value: &Value) -> Option<String> {
     match value {
         Value::Object(fields) => {
             if CONTAINERS.iter().any(|list| fields.contains_key(*list))
                 && let Some(found) = pod(value)
             {
-                return Some(join(path, &found));
+                return Some(found);
             }
             if let Some(found) = annotations(&value["annotations"]) {
-                return Some(join(path, &found));
+                return Some(found);
             }
-            fields.iter().find_map(|(name, inner)| search(inner, &join(path, name)))
+            fields.iter().find_map(|(name, inner)| search(inner).map(|found| within(name, &found)))
         }
         Value::Array(items) => {
-            items.iter().enumerate().find_map(|(index, inner)| search(inner, &format!("{path}[{index}]")))
+            let mut items = items.iter().enumerate();
+            items.find_map(|(index, inner)| search(inner).map(|found| within(&format!("[{index}]"), &found)))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
 
-fn join(path: &str, rest: &str) -> String {
-    if path.is_empty() { rest.to_owned() } else { format!("{path}.{rest}") }
+fn within(outer: &str, found: &str) -> String {
+    let dot = if found.starts_with('[') { "" } else { "." };
+    format!("{outer}{dot}{found}")
 }
 
 fn annotations(annotations: &Value) -> Option<String> {

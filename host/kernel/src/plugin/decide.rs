@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use purlin_registry::{Capability, CapabilityRequest, Manifest, Rights};
+use purlin_registry::{Capability, Manifest};
 use purlin_sandbox::Limits;
 use purlin_schema::{Schema, aggregate, validate};
 use serde_json::{Map, Value};
@@ -30,7 +30,8 @@ pub(super) enum Followed {
     Unload,
 }
 
-/// What the leader's conditions mean for the others. `back` says that it has taken this version back.
+/// What the leader's status means for the others. `back` says that it has taken this version back. What the leader refuses
+/// to run is unloaded everywhere; while it goes on with the version before, so do the others.
 pub(super) fn followed(plugin: &Plugin, back: bool) -> Followed {
     let Some(status) = &plugin.status else { return Followed::Wait };
     if status.observed_generation != plugin.metadata.generation {
@@ -39,29 +40,11 @@ pub(super) fn followed(plugin: &Plugin, back: bool) -> Followed {
     let is = |kind: &str, value: &str| {
         status.conditions.iter().any(|condition| condition.type_ == kind && condition.status == value)
     };
-    if is("Granted", "False") {
+    let refused = is("Granted", "False") || is("Verified", "False");
+    if refused && status.serving.is_none() {
         return Followed::Unload;
     }
     if back || is("Ready", "True") { Followed::Load } else { Followed::Wait }
-}
-
-/// What a plugin asks for, split into what it has and what it has not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Grants {
-    /// Asked for and granted, as far as both allow.
-    pub rights: Rights,
-    /// Asked for and not granted.
-    pub refused: Vec<CapabilityRequest>,
-}
-
-/// Compares what a manifest asks for with what a spec grants. A request of which a part was granted counts as granted: the
-/// plugin has that part.
-pub(super) fn grants(manifest: &Manifest, granted: &[Capability]) -> Grants {
-    let asked = manifest.requests();
-    let rights = Rights::of(asked.iter().map(|request| &request.name), granted);
-    let has_some = |wanted: &Capability| granted.iter().any(|granted| wanted.intersect(granted).is_some());
-    let refused = asked.iter().filter(|request| !has_some(&request.name)).cloned().collect();
-    Grants { rights, refused }
 }
 
 /// The capabilities of a spec.
@@ -152,7 +135,7 @@ fn duration(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, capabilities, check_config, duration, grants, limits, locked_digest};
+    use super::{Followed, bytes, capabilities, check_config, duration, followed, limits, locked_digest};
     use crate::api::{Limits, Plugin, PluginSpec, PluginStatus};
     use proptest::prelude::*;
     use purlin_registry::Manifest;
@@ -172,6 +155,44 @@ mod tests {
         assert_eq!(locked_digest(&plugin), None, "another reference is resolved anew");
         plugin.spec.digest = Some("sha256:two".to_owned());
         assert_eq!(locked_digest(&plugin), Some("sha256:two"));
+    }
+
+    #[test]
+    fn the_others_run_what_the_leader_runs() {
+        let status = |conditions: &[(&str, &str)], serving: bool| {
+            let condition = |(kind, value): &(&str, &str)| {
+                serde_json::json!({"type": kind, "status": value, "reason": "A", "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z"})
+            };
+            let conditions: Vec<_> = conditions.iter().map(condition).collect();
+            let mut plugin = Plugin::new("p", PluginSpec::default());
+            plugin.metadata.generation = Some(2);
+            plugin.status = Some(PluginStatus {
+                observed_generation: Some(2),
+                conditions: serde_json::from_value(conditions.into()).unwrap(),
+                serving: serving.then(Default::default),
+                ..PluginStatus::default()
+            });
+            plugin
+        };
+        for (conditions, serving, expected) in [
+            (&[("Granted", "True"), ("Ready", "True")][..], true, Followed::Load),
+            // A policy that only warns.
+            (&[("Verified", "False"), ("Ready", "True")], true, Followed::Load),
+            // A version that asks for more, or whose signature is no good, while the one before goes on.
+            (&[("Granted", "False"), ("Ready", "False")], true, Followed::Wait),
+            (&[("Verified", "False"), ("Ready", "False")], true, Followed::Wait),
+            // A grant that was taken back, and a policy that refuses what runs.
+            (&[("Granted", "False"), ("Ready", "False")], false, Followed::Unload),
+            (&[("Verified", "False"), ("Ready", "False")], false, Followed::Unload),
+            // A leader that has just begun and cannot reach the registry.
+            (&[("Granted", "True"), ("Resolved", "False"), ("Ready", "False")], false, Followed::Wait),
+        ] {
+            assert_eq!(followed(&status(conditions, serving), false), expected, "{conditions:?} {serving}");
+        }
+        let mut behind = status(&[("Granted", "False")], false);
+        behind.metadata.generation = Some(3);
+        assert_eq!(followed(&behind, false), Followed::Wait);
     }
 
     #[test]
@@ -199,9 +220,10 @@ mod tests {
                  "capabilities": [{"name": "call(tuner)", "reason": "why"}]}"#,
         )
         .unwrap();
-        assert_eq!(grants(&manifest, &[]).refused, manifest.capabilities);
+        assert_eq!(manifest.refused(&[]), manifest.capabilities);
         let granted = capabilities(&["call(tuner)".to_owned()]).unwrap();
-        assert_eq!(grants(&manifest, &granted).rights.iter().cloned().collect::<Vec<_>>(), granted);
+        assert_eq!(manifest.rights(&granted).iter().cloned().collect::<Vec<_>>(), granted);
+        assert_eq!(manifest.refused(&granted), []);
         let wrong = capabilities(&["call(tuner)".to_owned(), "everything".to_owned()]).unwrap_err();
         assert!(wrong.to_string().contains("spec.grants[1]"), "{wrong}");
     }

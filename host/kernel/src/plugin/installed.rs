@@ -65,10 +65,8 @@ impl InstalledPlugins {
     /// The plugin that owns a kind.
     pub(crate) fn owner(&self, group: &str, kind: &str) -> Option<String> {
         let plugins = self.plugins.read().unwrap_or_else(PoisonError::into_inner);
-        let owns = |installed: &Installed| {
-            installed.manifest.owns.iter().any(|owned| owned.group() == group && owned.kind() == kind)
-        };
-        plugins.iter().find(|(_, installed)| owns(installed)).map(|(name, _)| name.clone())
+        let owner = plugins.iter().find(|(_, installed)| installed.manifest.owns_kind(group, kind));
+        owner.map(|(name, _)| name.clone())
     }
 
     /// The other plugin that owns one of the kinds of a manifest, and the kind.
@@ -76,13 +74,8 @@ impl InstalledPlugins {
         let plugins = self.plugins.read().unwrap_or_else(PoisonError::into_inner);
         let mut others = plugins.iter().filter(|(other, _)| *other != name);
         others.find_map(|(other, installed)| {
-            let taken = |kind: &&purlin_registry::OwnedKind| {
-                installed
-                    .manifest
-                    .owns
-                    .iter()
-                    .any(|theirs| theirs.group() == kind.group() && theirs.kind() == kind.kind())
-            };
+            let taken =
+                |kind: &&purlin_registry::OwnedKind| installed.manifest.owns_kind(kind.group(), kind.kind());
             let kind = manifest.owns.iter().find(taken)?;
             Some((other.clone(), format!("{}.{}", kind.plural(), kind.group())))
         })

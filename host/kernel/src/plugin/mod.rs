@@ -50,7 +50,7 @@ pub(crate) use installed::{Installed, InstalledPlugins};
 pub(crate) use policies::{Policies, PolicyLoop};
 pub use sandboxed::SandboxedSource;
 
-use decide::{Followed, Grants, capabilities, followed, grants, locked_digest};
+use decide::{Followed, capabilities, followed, locked_digest};
 use installed::Measured;
 use probation::{Alarm, Before};
 
@@ -219,8 +219,8 @@ impl PluginLoop {
         Ok(())
     }
 
-    /// Brings back the version before, where one is kept.
-    async fn roll_back(&self, plugin: &Plugin, failed: &Installed, why: String) -> Option<Result<(), Stop>> {
+    /// Brings back the version before, where one is kept, and says so.
+    async fn roll_back(&self, plugin: &Plugin, failed: &Installed, why: String) -> Option<Stop> {
         let name = plugin.name_any();
         let before = self.before.lock().await.remove(&name).filter(Before::is_kept)?;
         let taken_back = RolledBack {
@@ -236,8 +236,8 @@ impl PluginLoop {
         tracing::warn!(failed = failed.digest, back = before.plugin.digest, "plugin rolled back");
         let mut again = before.plugin;
         again.from = failed.from.clone();
-        again.rolled_back = Some(taken_back);
-        Some(self.activate(&name, again).await)
+        again.rolled_back = Some(taken_back.clone());
+        Some(self.activate(&name, again).await.err().unwrap_or_else(|| back(&taken_back)))
     }
 
     async fn resolve(&self, plugin: &Plugin, report: &mut Report<'_>) -> Result<Target, Stop> {
@@ -302,7 +302,7 @@ impl PluginLoop {
     fn grant(&self, plugin: &Plugin, pulled: &Pulled, report: &mut Report<'_>) -> Result<Rights, Stop> {
         let granted = capabilities(&plugin.spec.grants)
             .map_err(|error| stop("Granted", "UnknownCapability", &error))?;
-        let Grants { rights, refused } = grants(&pulled.manifest, &granted);
+        let (rights, refused) = (pulled.manifest.rights(&granted), pulled.manifest.refused(&granted));
         report.status.granted = rights.iter().map(ToString::to_string).collect();
         report.status.refused = refused.iter().map(|request| request.name.to_string()).collect();
         let needed: Vec<_> = refused.iter().filter(|request| !request.optional).collect();
@@ -398,11 +398,7 @@ impl PluginLoop {
             Err(failed) => failed,
         };
         match self.roll_back(plugin, loaded, failed.message.clone()).await {
-            Some(Ok(())) => match self.installed.get(&plugin.name_any()).and_then(|back| back.rolled_back) {
-                Some(taken_back) => Err(back(&taken_back)),
-                None => Ok(()),
-            },
-            Some(Err(stop)) => Err(stop),
+            Some(stop) => Err(stop),
             // Without another version to call, one that fails now and then is better than none.
             None if failed.reason == "CallsFail" => Ok(()),
             None => Err(failed),
@@ -522,18 +518,16 @@ impl Reconciler for PluginLoop {
             });
         }
         let outcome = match self.install(&plugin, &mut report).await {
-            Ok(()) if report.status.rolled_back.is_some() => {
-                report.loaded(&self.installed, &key.name);
-                if let Some(taken_back) = report.status.rolled_back.clone() {
-                    report.stopped(&back(&taken_back));
-                }
-                Outcome::After(TAG_CHECK)
-            }
             Ok(()) => {
                 report.loaded(&self.installed, &key.name);
-                report.ready();
-                self.events.tell(plugin.as_ref(), false, "PluginLoaded", "The plugin is loaded");
-                tracing::info!(digest = report.status.digest, "plugin loaded");
+                match report.status.rolled_back.clone() {
+                    Some(taken_back) => report.stopped(&back(&taken_back)),
+                    None => {
+                        report.ready();
+                        self.events.tell(plugin.as_ref(), false, "PluginLoaded", "The plugin is loaded");
+                        tracing::info!(digest = report.status.digest, "plugin loaded");
+                    }
+                }
                 Outcome::After(TAG_CHECK)
             }
             Err(stop) => self.stopped(&plugin, &stop, &mut report).await,

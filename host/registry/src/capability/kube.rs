@@ -91,10 +91,7 @@ impl fmt::Display for KubeGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let group = if self.group.is_empty() { "core" } else { &self.group };
         write!(f, "{} {group}/{}", self.access.as_str(), self.kind.as_deref().unwrap_or("*"))?;
-        if self.namespaces.is_empty() {
-            return Ok(());
-        }
-        write!(f, " in {}", listed(&self.namespaces))
+        write_namespaces(f, &self.namespaces)
     }
 }
 
@@ -152,10 +149,7 @@ impl PodSecurity {
 impl fmt::Display for PodSecurity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("privileged")?;
-        if self.namespaces.is_empty() {
-            return Ok(());
-        }
-        write!(f, " in {}", listed(&self.namespaces))
+        write_namespaces(f, &self.namespaces)
     }
 }
 
@@ -170,6 +164,10 @@ impl FromStr for PodSecurity {
             }
         }
     }
+}
+
+fn write_namespaces(f: &mut fmt::Formatter<'_>, namespaces: &BTreeSet<String>) -> fmt::Result {
+    if namespaces.is_empty() { Ok(()) } else { write!(f, " in {}", listed(namespaces)) }
 }
 
 fn split_namespaces(text: &str) -> Result<(&str, BTreeSet<String>), String> {

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::artifact::Descriptor;
 use crate::auth::Credentials;
+use crate::causes::with_causes;
 use crate::digest::Digest;
 use crate::layout::Index;
 use token::{Purpose, Tokens};
@@ -378,16 +379,7 @@ fn next(headers: &HeaderMap, base: &Url) -> Option<Url> {
     (next.origin() == base.origin()).then_some(next)
 }
 
-/// The whole chain of causes: the outermost alone ("error sending request") tells nobody anything.
+/// Why a request failed, down to its cause.
 fn reason(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
+    with_causes(error.to_string(), error)
 }

@@ -157,10 +157,7 @@ pub(crate) struct Check {
 
 impl Invocation for Check {
     type Answer = ();
-
-    fn stage(&self) -> Option<Stage> {
-        None
-    }
+    const STAGE: Option<Stage> = None;
 
     fn function(&self) -> &'static str {
         "check"
@@ -191,10 +188,7 @@ pub(crate) struct Related {
 
 impl Invocation for Related {
     type Answer = Vec<Selector>;
-
-    fn stage(&self) -> Option<Stage> {
-        Some(Stage::Dialect)
-    }
+    const STAGE: Option<Stage> = Some(Stage::Dialect);
 
     fn function(&self) -> &'static str {
         "related"
@@ -224,10 +218,7 @@ pub(crate) struct Sync {
 
 impl Invocation for Sync {
     type Answer = SyncResponse;
-
-    fn stage(&self) -> Option<Stage> {
-        Some(Stage::Dialect)
-    }
+    const STAGE: Option<Stage> = Some(Stage::Dialect);
 
     fn function(&self) -> &'static str {
         if self.finalize { "finalize" } else { "sync" }
@@ -255,10 +246,7 @@ pub(crate) struct Algorithms;
 
 impl Invocation for Algorithms {
     type Answer = Vec<String>;
-
-    fn stage(&self) -> Option<Stage> {
-        Some(Stage::Tuner)
-    }
+    const STAGE: Option<Stage> = Some(Stage::Tuner);
 
     fn function(&self) -> &'static str {
         "algorithms"
@@ -283,10 +271,7 @@ pub(crate) struct Validate {
 
 impl Invocation for Validate {
     type Answer = Vec<FieldError>;
-
-    fn stage(&self) -> Option<Stage> {
-        Some(Stage::Tuner)
-    }
+    const STAGE: Option<Stage> = Some(Stage::Tuner);
 
     fn function(&self) -> &'static str {
         "validate"
@@ -316,10 +301,7 @@ pub(crate) struct Suggest {
 
 impl Invocation for Suggest {
     type Answer = Vec<Suggestion>;
-
-    fn stage(&self) -> Option<Stage> {
-        Some(Stage::Tuner)
-    }
+    const STAGE: Option<Stage> = Some(Stage::Tuner);
 
     fn function(&self) -> &'static str {
         "suggest"
@@ -348,10 +330,7 @@ pub(crate) struct Stop {
 
 impl Invocation for Stop {
     type Answer = Vec<String>;
-
-    fn stage(&self) -> Option<Stage> {
-        Some(Stage::Tuner)
-    }
+    const STAGE: Option<Stage> = Some(Stage::Tuner);
 
     fn function(&self) -> &'static str {
         "stop"

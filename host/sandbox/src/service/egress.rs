@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use purlin_registry::Rights;
 use purlin_registry::capability::{HttpGrant, Method, Scheme};
+use purlin_registry::{Rights, with_causes};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use url::{Host, Url};
@@ -135,7 +135,7 @@ impl Egress {
             .request(as_http(next.method), next.url.clone())
             .headers(next.headers.clone())
             .body(next.body.clone());
-        request.send().await.map_err(|error| HostError::Unavailable(chain(&error)))
+        request.send().await.map_err(|error| failed(&error))
     }
 }
 
@@ -317,7 +317,7 @@ async fn read(mut response: reqwest::Response, url: Url, limit: usize) -> Result
     };
     let headers = response.headers().iter().filter_map(text).collect();
     let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(|error| HostError::Unavailable(chain(&error)))? {
+    while let Some(piece) = response.chunk().await.map_err(|error| failed(&error))? {
         if body.len() + piece.len() > limit {
             return Err(HostError::TooLarge(limit as u64));
         }
@@ -326,16 +326,7 @@ async fn read(mut response: reqwest::Response, url: Url, limit: usize) -> Result
     Ok(HttpResponse { status, headers, body, url: url.into() })
 }
 
-/// The whole chain of causes, without the URL that reqwest repeats.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = String::from("the request failed");
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
+/// What went wrong, without the URL that reqwest's own text repeats.
+fn failed(error: &reqwest::Error) -> HostError {
+    HostError::Unavailable(with_causes("the request failed", error))
 }

@@ -14,7 +14,7 @@ use crate::contract::{BlobInfo, HostError};
 /// The most that one plugin may keep, in bytes.
 const QUOTA: u64 = 4 << 30;
 
-/// A longer name than this is kept under its digest; file systems allow 255 bytes.
+/// The longest name of a blob here, in bytes: file systems allow 255, and the hexadecimal form has two for each.
 const MAX_PLAIN: usize = 120;
 
 /// The folder.
