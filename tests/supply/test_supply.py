@@ -12,7 +12,8 @@ from harness.registry import push_document, push_layout
 from harness.server import REPOSITORY
 from harness.wait import until
 
-TUNER = "purlin/tuner-random:0.1.0"
+VERSION, NEWER = "0.2.0", "0.3.0"
+TUNER = f"purlin/tuner-random:{VERSION}"
 COSIGN = ["--allow-http-registry"]
 VERIFY = ["--insecure-ignore-tlog", *COSIGN]
 SIGN = ["--tlog-upload=false", "--yes", *COSIGN]
@@ -98,7 +99,7 @@ def test_a_lock_file_refuses_a_tag_that_moved(purlin, registry, mine):
     pull = ["plugin", "pull", mine, "--out", "x.wasm", "--lock", "plugins.lock"]
     purlin(*pull)
     purlin(*pull)
-    purlin("plugin", "pull", f"{registry}/purlin/dialect-katib:0.1.0", "--out", "other.wasm")
+    purlin("plugin", "pull", f"{registry}/purlin/dialect-katib:{VERSION}", "--out", "other.wasm")
     purlin("plugin", "push", "other.wasm", mine)
     assert "now points to" in purlin.fails(*pull)
 
@@ -219,7 +220,7 @@ def test_an_index_is_searched_and_installed_from(purlin, registry, mine, server,
     assert "not in" in purlin.fails("plugin", "install", "nothing", "--index", index)
     assert purlin.json("plugin", "outdated", "--index", index) == []
     try:
-        purlin("plugin", "install", "tuner-random@0.1.0", "--index", index, "--name", "from-index", "--yes")
+        purlin("plugin", "install", f"tuner-random@{VERSION}", "--index", index, "--name", "from-index", "--yes")
         assert kubectl.json("get", "plugin", "from-index")["spec"]["image"] == mine
     finally:
         kubectl("delete", "plugin", "from-index", "--ignore-not-found")
@@ -242,17 +243,18 @@ def test_an_installed_plugin_is_upgraded_from_an_index(purlin, registry, mine, s
     kubectl = Kubectl(server.kubeconfig, home=tmp_path)
     # The same component with another version in its manifest, of the same length.
     component = (tmp_path / "tuner.wasm").read_bytes()
-    assert component.count(b'"version":"0.1.0"') == 1
-    (tmp_path / "newer.wasm").write_bytes(component.replace(b'"version":"0.1.0"', b'"version":"0.2.0"'))
+    old, new = (f'"version":"{version}"'.encode() for version in (VERSION, NEWER))
+    assert component.count(old) == 1
+    (tmp_path / "newer.wasm").write_bytes(component.replace(old, new))
     newer, index = f"{mine.rpartition(':')[0]}:2.0.0", f"{mine.rpartition('/')[0]}/index:latest"
     purlin("plugin", "push", "newer.wasm", newer)
     purlin("plugin", "index", "build", "--push", index, "--out", "index.json", mine)
     assert purlin.json("plugin", "outdated", "--index", index) == []
     purlin("plugin", "index", "build", "--from", index, "--push", index, "--out", "index.json", newer)
     (behind,) = purlin.json("plugin", "outdated", "--index", index)
-    assert (behind["name"], behind["installed"], behind["newest"]) == ("tuner-random", "0.1.0", "0.2.0")
+    assert (behind["name"], behind["installed"], behind["newest"]) == ("tuner-random", VERSION, NEWER)
     purlin("plugin", "upgrade", "tuner-random", "--index", index)
-    assert kubectl.json("get", "plugin", "tuner-random")["status"]["version"] == "0.2.0"
+    assert kubectl.json("get", "plugin", "tuner-random")["status"]["version"] == NEWER
     assert purlin.json("plugin", "outdated", "--index", index) == []
     # A version is never changed: other bytes under the same one are refused.
     (tmp_path / "changed.wasm").write_bytes(component.replace(b"replayable", b"Replayable"))
