@@ -3,6 +3,9 @@
 import random
 import socket
 
+# What this process gave out: it is free until its taker binds it, and must not be given to a second one meanwhile.
+_given = set()
+
 
 def row(length=3):
     """The first of `length` consecutive free ports. Somebody may take one before it is used; the caller then fails."""
@@ -10,7 +13,9 @@ def row(length=3):
     for _ in range(200):
         # Below the range that the kernel hands out to clients, so that no outgoing connection takes one meanwhile.
         first = generator.randrange(20000, 32000)
-        if all(_free(port) for port in range(first, first + length)):
+        ports = range(first, first + length)
+        if _given.isdisjoint(ports) and all(_free(port) for port in ports):
+            _given.update(ports)
             return first
     raise OSError(f"found no {length} consecutive free ports on 127.0.0.1")
 

@@ -38,6 +38,9 @@ pub const NAMESPACE: &str = "purlin-system";
 const PUSH_SECRET: &str = "purlin-metrics-key";
 /// Keys that a loop's queue holds.
 const QUEUE: usize = 100_000;
+/// Said by a replica that does not install the definitions, while they are not there.
+const AWAITED: &str = "waiting for the kernel's CustomResourceDefinitions: the leader installs them, or a person with \
+                       `purlin crds | kubectl apply --server-side -f -`";
 /// How often the kernel looks again whether it can install its definitions, or somebody has.
 const DEFINED_AGAIN: Duration = Duration::from_millis(500);
 
@@ -204,23 +207,25 @@ impl Kernel {
     async fn define(&self) -> Result<(), KernelError> {
         let Config { client, holdings, install_definitions, .. } = &self.config;
         let definitions: Vec<_> = crds().iter().filter_map(|crd| serde_json::to_value(crd).ok()).collect();
-        let mut said = false;
+        let mut said = String::new();
         loop {
             if *install_definitions && holdings.holds(Domain::Leader) {
                 match install(client, "purlin-kernel", &definitions).await {
                     // Another server's trouble passes; alone in a process with the server, it is a fault.
                     Err(error) if holdings.is_shared() => {
-                        tracing::warn!(error = %crate::report(&error), "definitions not installed; trying again");
+                        let error = crate::report(&error).to_string();
+                        if error != said {
+                            tracing::warn!(error, "definitions not installed; trying again");
+                            said = error;
+                        }
                     }
                     installed => return Ok(installed?),
                 }
             } else if served(client).await {
                 return Ok(());
-            } else if !std::mem::replace(&mut said, true) {
-                tracing::warn!(
-                    "waiting for the kernel's CustomResourceDefinitions: the leader installs them, or a person with \
-                     `purlin crds | kubectl apply --server-side -f -`"
-                );
+            } else if said != AWAITED {
+                tracing::warn!("{AWAITED}");
+                AWAITED.clone_into(&mut said);
             }
             tokio::time::sleep(DEFINED_AGAIN).await;
         }

@@ -89,7 +89,8 @@ pub fn manifests(subject: &Subject, install_definitions: bool, plugins: &[Needs]
 
 /// What the kernel needs for itself.
 fn own(rules: &mut Rules, subject: &Subject, install_definitions: bool, named: &mut Vec<Value>) {
-    for resource in ["plugins", "experiments", "trials"] {
+    let definitions = crds();
+    for resource in definitions.iter().map(|crd| &crd.spec.names.plural) {
         rules.allow("", GROUP, resource, READ);
         rules.allow("", GROUP, &format!("{resource}/status"), &["get", "patch", "update"]);
     }
@@ -101,7 +102,7 @@ fn own(rules: &mut Rules, subject: &Subject, install_definitions: bool, named: &
     rules.allow("", "", "pods", &["get", "list"]);
     rules.allow("", "", "pods/log", &["get"]);
     if install_definitions {
-        let names: Vec<_> = crds().into_iter().filter_map(|crd| crd.metadata.name).collect();
+        let names: Vec<_> = definitions.into_iter().filter_map(|crd| crd.metadata.name).collect();
         define(rules, &names, named);
     }
     let own = subject.namespace.as_str();
