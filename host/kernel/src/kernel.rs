@@ -26,6 +26,7 @@ use crate::measure::push::PushKey;
 use crate::observe::{KernelMetrics, ShardMetrics};
 use crate::plugin::{DefinitionError, InstalledPlugins, PluginLoop, Policies, PolicyLoop, install};
 use crate::queue::{Backoff, WorkQueue};
+use crate::quota::QuotaLoop;
 use crate::reconcile::{self, Reconciler};
 use crate::shard::fence::Writers;
 use crate::shard::{Domain, Holdings};
@@ -241,14 +242,17 @@ impl Kernel {
         let queue =
             |controller: &str| WorkQueue::new(QUEUE, Backoff::default(), self.metrics.queue(controller));
         let (plugins, experiments, trials) = (queue("plugin"), queue("experiment"), queue("trial"));
-        let policies = queue("pluginpolicy");
-        let watch = async |kind: &str, subscriber: Arc<dyn Subscriber>| {
-            let subscription = cache.subscribe(&Gvk::new(API_VERSION, kind), subscriber).await?;
+        let (policies, quotas) = (queue("pluginpolicy"), queue("resourcequota"));
+        let watch_of = async |kind: Gvk, subscriber: Arc<dyn Subscriber>| {
+            let subscription = cache.subscribe(&kind, subscriber).await?;
             let kind: Arc<Kind> = subscription.kind().clone();
             Ok::<_, CacheError>((subscription, kind))
         };
+        let watch = async |kind, subscriber| watch_of(Gvk::new(API_VERSION, kind), subscriber).await;
         let (of_plugins, plugin_kind) = watch("Plugin", Arc::new(Itself(plugins.clone()))).await?;
         let (of_policies, policy_kind) = watch("PluginPolicy", Arc::new(Itself(policies.clone()))).await?;
+        let (of_quotas, quota_kind) =
+            watch_of(Gvk::new("v1", "ResourceQuota"), Arc::new(Itself(quotas.clone()))).await?;
         let (of_experiments, experiment_kind) =
             watch("Experiment", Arc::new(Itself(experiments.clone()))).await?;
         let (of_trials, trial_kind) = watch("Trial", Arc::new(Itself(trials.clone()))).await?;
@@ -265,6 +269,13 @@ impl Kernel {
             installed: self.installed.clone(),
             workers: self.config.workers,
         };
+        let quota_loop = Arc::new(QuotaLoop::new(
+            writers.of_namespace.clone(),
+            quota_kind,
+            self.config.plugins.clone(),
+            events.clone(),
+            holdings.clone(),
+        ));
         let held = Arc::new(Policies::new(client.clone(), policy_kind, self.config.plugins.clone()));
         let policy_loop = Arc::new(PolicyLoop::new(
             writers.of_leader.clone(),
@@ -295,12 +306,20 @@ impl Kernel {
         // Plugins are few, and compiling one is long: a worker each for some keeps one from holding up the rest.
         self.work(tasks, 4, &plugins, &plugin_loop);
         self.work(tasks, 1, &policies, &policy_loop);
+        self.work(tasks, 1, &quotas, &quota_loop);
         self.work(tasks, self.config.workers, &experiments, &experiment_loop);
         self.work(tasks, self.config.workers, &trials, &trial_loop);
         Ok(Loops {
-            queues: [plugins, policies, experiments, trials],
+            queues: [plugins, policies, quotas, experiments, trials],
             plugins: plugin_loop,
-            subscriptions: vec![of_plugins, of_policies, of_experiments, of_trials, to_experiments],
+            subscriptions: vec![
+                of_plugins,
+                of_policies,
+                of_quotas,
+                of_experiments,
+                of_trials,
+                to_experiments,
+            ],
         })
     }
 
@@ -316,7 +335,7 @@ impl Kernel {
 }
 
 struct Loops {
-    queues: [Arc<WorkQueue<ObjectKey>>; 4],
+    queues: [Arc<WorkQueue<ObjectKey>>; 5],
     plugins: Arc<PluginLoop>,
     subscriptions: Vec<Subscription>,
 }

@@ -22,6 +22,7 @@ pub mod measure;
 mod observe;
 mod plugin;
 pub mod queue;
+mod quota;
 pub mod rbac;
 mod reconcile;
 mod selector;

@@ -101,6 +101,9 @@ fn own(rules: &mut Rules, subject: &Subject, install_definitions: bool, named: &
     // How metrics are read.
     rules.allow("", "", "pods", &["get", "list"]);
     rules.allow("", "", "pods/log", &["get"]);
+    // Which quotas namespaces have on plugins, and what of these is used.
+    rules.allow("", "", "resourcequotas", READ);
+    rules.allow("", "", "resourcequotas/status", &["patch"]);
     if install_definitions {
         let names: Vec<_> = definitions.into_iter().filter_map(|crd| crd.metadata.name).collect();
         define(rules, &names, named);

@@ -11,6 +11,7 @@ use purlin_registry::mirror::MirrorRule;
 use purlin_registry::policy::{Finding, Mode};
 use purlin_registry::{Manifest, Policy, Stage, Verdict};
 use purlin_sandbox::contract::{Context, Fault, FieldError, Search, Selector, Suggestion, SyncRequest};
+use purlin_sandbox::quota::{Quota, Usage};
 use purlin_sandbox::service::PluginId;
 use purlin_sandbox::{CallError, Subject, SyncAnswer};
 
@@ -112,6 +113,14 @@ pub trait PluginSource: Send + Sync + 'static {
     /// What to show to registries from now on, by prefix, and where else plugins are.
     fn use_access(&self, _credentials: Vec<(String, Credentials)>, _mirrors: Vec<MirrorRule>) {}
 
+    /// Limits what plugins use for a namespace together from now on; `None` ends the limit.
+    fn use_quota(&self, _namespace: &str, _quota: Option<Quota>) {}
+
+    /// What plugins have used for a namespace that has a quota.
+    fn usage(&self, _namespace: &str) -> Option<Usage> {
+        None
+    }
+
     /// The component with this digest.
     async fn pull(&self, image: &str, digest: &str) -> Result<Pulled, SourceError>;
 
@@ -139,6 +148,7 @@ pub fn fault_reason(error: &CallError) -> &'static str {
         CallError::Trap { .. } => "PluginTrapped",
         CallError::DeadlineExceeded(_) => "DeadlineExceeded",
         CallError::MemoryExceeded { .. } => "MemoryExceeded",
+        CallError::QuotaExceeded { .. } => "QuotaExceeded",
         CallError::OutputTooLarge { .. } => "OutputTooLarge",
         CallError::Denied(_) => "NotGranted",
         CallError::Malformed(_) => "MalformedAnswer",

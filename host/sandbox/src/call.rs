@@ -18,6 +18,7 @@ use crate::contract::{Context, Exports, Fault};
 use crate::engine::{SLICE, TABLE_ELEMENTS};
 use crate::error::CallError;
 use crate::plugin::{Core, Subject};
+use crate::quota::{self, Account};
 use crate::wasi::Wasi;
 
 /// Calls of one plugin that may wait for a place, for each that may run.
@@ -53,11 +54,14 @@ pub(crate) struct Origin {
     pub(crate) depth: u32,
     /// When the call above it must have ended.
     pub(crate) deadline: Option<Instant>,
+    /// What it is charged to, where the subject's namespace has a quota.
+    pub(crate) account: Option<Arc<Account>>,
 }
 
 impl Origin {
-    pub(crate) fn outermost(subject: &Subject) -> Origin {
-        Origin { subject: subject.clone(), depth: 0, deadline: None }
+    pub(crate) fn outermost(plugin: &Core, subject: &Subject) -> Origin {
+        let account = plugin.host.quotas.of(subject.namespace());
+        Origin { subject: subject.clone(), depth: 0, deadline: None, account }
     }
 }
 
@@ -74,7 +78,17 @@ pub(crate) struct CallState {
 struct Meter {
     limit: usize,
     used: usize,
-    refused: bool,
+    account: Option<Arc<Account>>,
+    refused: Option<Refused>,
+}
+
+/// Why an instance got no more memory.
+#[derive(Clone, Copy)]
+enum Refused {
+    /// The plugin's limit.
+    Limit,
+    /// The namespace's quota.
+    Quota,
 }
 
 impl ResourceLimiter for Meter {
@@ -86,7 +100,12 @@ impl ResourceLimiter for Meter {
     ) -> wasmtime::Result<bool> {
         let used = self.used.saturating_sub(current).saturating_add(desired);
         if used > self.limit {
-            self.refused = true;
+            self.refused = Some(Refused::Limit);
+            return Ok(false);
+        }
+        let more = desired.saturating_sub(current);
+        if self.account.as_ref().is_some_and(|account| !account.take(more)) {
+            self.refused = Some(Refused::Quota);
             return Ok(false);
         }
         self.used = used;
@@ -100,6 +119,14 @@ impl ResourceLimiter for Meter {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         Ok(desired <= TABLE_ELEMENTS)
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        if let Some(account) = &self.account {
+            account.give(self.used);
+        }
     }
 }
 
@@ -172,6 +199,9 @@ async fn admit<I: Invocation>(
     if let Some(stage) = I::STAGE.filter(|stage| !plugin.manifest.serves(*stage)) {
         return Err(CallError::NoSuchStage(stage));
     }
+    if let Some(account) = origin.account.as_ref().filter(|_| origin.depth == 0) {
+        account.admit()?;
+    }
     let limit = plugin.limits.deadline;
     let latest = |from: Instant| {
         let own = from + limit;
@@ -186,7 +216,8 @@ async fn admit<I: Invocation>(
     let core = Arc::clone(plugin);
     let call = async move {
         let _held = (place, slot, core.host.ticker.running(), InFlight::new(&core));
-        in_instance(&core, origin, deadline, invocation).await
+        let account = origin.account.clone();
+        quota::charged(account, in_instance(&core, origin, deadline, invocation)).await
     };
     plugin.host.crew.run(call).await?
 }
@@ -218,7 +249,7 @@ async fn in_instance<I: Invocation>(
     plugin.memory.inner().fetch_max(meter.used as u64, Ordering::Relaxed);
     match answer {
         Ok(answer) => answer.map_err(CallError::Fault),
-        Err(error) => Err(verdict(plugin, meter.refused, function, &error)),
+        Err(error) => Err(verdict(plugin, meter, function, &error)),
     }
 }
 
@@ -227,13 +258,13 @@ pub(crate) async fn probe(plugin: &Arc<Core>) -> Result<(), CallError> {
     let core = Arc::clone(plugin);
     let probe = async move {
         let _running = core.host.ticker.running();
-        let origin = Origin::outermost(&Subject::none());
+        let origin = Origin::outermost(&core, &Subject::none());
         let mut store = store(&core, origin, Instant::now() + core.limits.deadline, None);
         let loaded = match core.pre.instantiate_async(&mut store).await {
             Ok(instance) => core.exports.check(&mut store, &instance),
             Err(error) => Err(error),
         };
-        loaded.map_err(|error| verdict(&core, store.data().meter.refused, "start", &error))
+        loaded.map_err(|error| verdict(&core, &store.data().meter, "start", &error))
     };
     let place = plugin.host.outer.enter(Instant::now() + plugin.limits.deadline).await?;
     let probed = plugin.host.crew.run(probe).await?;
@@ -247,7 +278,8 @@ fn store(
     deadline: Instant,
     context: Option<&Context>,
 ) -> Store<CallState> {
-    let meter = Meter { limit: plugin.limits.memory, used: 0, refused: false };
+    let account = origin.account.clone();
+    let meter = Meter { limit: plugin.limits.memory, used: 0, account, refused: None };
     let wasi = plugin.wasi.then(|| Box::new(Wasi::new(context)));
     let state = CallState { plugin: Arc::clone(plugin), origin, deadline, wasi, meter };
     let mut store = Store::new(plugin.pre.engine(), state);
@@ -264,18 +296,15 @@ fn store(
 }
 
 /// Says how a call ended that gave no answer.
-fn verdict(
-    plugin: &Core,
-    memory_refused: bool,
-    function: &'static str,
-    error: &wasmtime::Error,
-) -> CallError {
+fn verdict(plugin: &Core, meter: &Meter, function: &'static str, error: &wasmtime::Error) -> CallError {
     if error.is::<DeadlinePassed>() {
         return CallError::DeadlineExceeded(plugin.limits.deadline);
     }
     // A program whose allocation is refused traps in its own way (an `unreachable`, mostly); this is why.
-    if memory_refused {
-        return CallError::MemoryExceeded { limit: plugin.limits.memory };
+    match (meter.refused, &meter.account) {
+        (Some(Refused::Quota), Some(account)) => return account.memory_refused(),
+        (Some(_), _) => return CallError::MemoryExceeded { limit: plugin.limits.memory },
+        (None, _) => {}
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return CallError::Host("all instances are in use".to_owned());

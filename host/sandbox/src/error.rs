@@ -114,6 +114,21 @@ pub enum CallError {
         /// The limit.
         limit: usize,
     },
+    /// The namespace has no time or memory left for plugins.
+    #[error(
+        "namespace {namespace} has used up its quota {resource} ({hard}) for plugins; raise it in its ResourceQuota, or wait {}",
+        seconds(*.retry)
+    )]
+    QuotaExceeded {
+        /// The namespace.
+        namespace: String,
+        /// Which quota, such as [`quota::CPU`](crate::quota::CPU).
+        resource: &'static str,
+        /// What it is.
+        hard: String,
+        /// When there may be some again.
+        retry: Duration,
+    },
     /// A longer answer than allowed.
     #[error("the plugin's answer is longer than {limit} bytes; raise spec.limits.output")]
     OutputTooLarge {
@@ -147,6 +162,7 @@ impl CallError {
             CallError::Trap { .. } => "Trap",
             CallError::DeadlineExceeded(_) => "DeadlineExceeded",
             CallError::MemoryExceeded { .. } => "MemoryExceeded",
+            CallError::QuotaExceeded { .. } => "QuotaExceeded",
             CallError::OutputTooLarge { .. } => "OutputTooLarge",
             CallError::Denied(_) => "Denied",
             CallError::Malformed(_) => "Malformed",
@@ -155,6 +171,11 @@ impl CallError {
             CallError::Host(_) => "HostError",
         }
     }
+}
+
+/// Whole seconds, so that a condition's message does not change with each attempt by some milliseconds.
+fn seconds(time: Duration) -> String {
+    format!("{} s", time.as_secs_f64().ceil())
 }
 
 fn describe(fault: &Fault) -> String {

@@ -18,6 +18,7 @@ mod load;
 mod metrics;
 mod native;
 mod plugin;
+pub mod quota;
 mod resolver;
 pub mod service;
 mod wasi;

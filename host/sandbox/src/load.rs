@@ -21,6 +21,7 @@ use crate::engine::{self, Ticker};
 use crate::error::{LoadError, SandboxError};
 use crate::metrics::Metrics;
 use crate::plugin::{Core, Plugin};
+use crate::quota::{Quota, Quotas, Usage};
 use crate::resolver::{LogAllowance, Resolver, StageResolver};
 use crate::service::{PluginId, Services};
 use crate::{contract, wasi};
@@ -58,6 +59,7 @@ pub(crate) struct Host {
     pub(crate) metrics: Metrics,
     pub(crate) resolver: Resolver,
     pub(crate) services: Services,
+    pub(crate) quotas: Quotas,
     /// Where I/O for plugins runs; the one that the sandbox was made on.
     pub(crate) runtime: Option<tokio::runtime::Handle>,
     /// Places for calls by the kernel.
@@ -78,6 +80,7 @@ impl Sandbox {
             metrics,
             resolver: Resolver::default(),
             services,
+            quotas: Quotas::default(),
             runtime: tokio::runtime::Handle::try_current().ok(),
             outer: Gate::new(config.max_instances as usize),
             nested: Gate::new(config.max_instances as usize),
@@ -91,6 +94,16 @@ impl Sandbox {
     /// Says who serves `call(tuner)`. Until then, and once the resolver is gone, such calls answer with a fault.
     pub fn set_resolver(&self, resolver: Weak<dyn StageResolver>) {
         self.host.resolver.set(resolver);
+    }
+
+    /// Limits what plugins use for a namespace together from now on; `None` ends the limit.
+    pub fn set_quota(&self, namespace: &str, quota: Option<Quota>) {
+        self.host.quotas.set(namespace, quota);
+    }
+
+    /// What plugins have used for a namespace that has a quota.
+    pub fn usage(&self, namespace: &str) -> Option<Usage> {
+        self.host.quotas.usage(namespace)
     }
 
     /// Checks, compiles (or takes from the cache) and links a component.

@@ -208,6 +208,6 @@ impl Plugin {
     }
 
     async fn run<I: Invocation>(&self, subject: &Subject, invocation: I) -> Result<I::Answer, CallError> {
-        call::run(&self.core, Origin::outermost(subject), invocation).await
+        call::run(&self.core, Origin::outermost(&self.core, subject), invocation).await
     }
 }

@@ -381,6 +381,7 @@ impl DialectLoop {
             CallError::Fault(Fault::Retry(retry)) => {
                 Outcome::After(Duration::from_millis(retry.after_ms.max(100)))
             }
+            CallError::QuotaExceeded { retry, .. } => Outcome::After(*retry),
             CallError::Fault(Fault::Failed(_))
             | CallError::Trap { .. }
             | CallError::DeadlineExceeded(_)

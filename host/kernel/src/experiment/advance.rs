@@ -195,6 +195,9 @@ impl<W: World> Pass<'_, W> {
                 retry.reason.clone(),
                 Outcome::After(Duration::from_millis(retry.after_ms.max(100))),
             ),
+            TunerError::Call(error @ CallError::QuotaExceeded { retry, .. }) => {
+                (fault_reason(error), error.to_string(), Outcome::After(*retry))
+            }
             TunerError::Call(error) => {
                 let message = format!("the tuner for `{algorithm}` gave no answer: {error}");
                 if self.attempt >= FAULTS_BORNE {

@@ -61,7 +61,9 @@ fn is_broken(error: &CallError) -> bool {
         | CallError::Denied(_)
         | CallError::Malformed(_)
         | CallError::NoSuchStage(_) => true,
-        CallError::Fault(_) | CallError::Busy(_) | CallError::Host(_) => false,
+        CallError::Fault(_) | CallError::QuotaExceeded { .. } | CallError::Busy(_) | CallError::Host(_) => {
+            false
+        }
     }
 }
 

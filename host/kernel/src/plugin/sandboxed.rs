@@ -8,6 +8,7 @@ use purlin_registry::{Access, Client, ClientError, Digest, Policy, Reference, Re
 
 use async_trait::async_trait;
 use purlin_sandbox::contract::{Context, FieldError, Search, Selector, Suggestion, SyncRequest};
+use purlin_sandbox::quota::{Quota, Usage};
 use purlin_sandbox::service::PluginId;
 use purlin_sandbox::{CallError, LoadError, LoadRequest, Sandbox, Subject, SyncAnswer};
 use serde_json::Value;
@@ -76,6 +77,14 @@ impl PluginSource for SandboxedSource {
             keychain.add(prefix, credentials);
         }
         self.registry.set_access(Access { keychain, mirrors });
+    }
+
+    fn use_quota(&self, namespace: &str, quota: Option<Quota>) {
+        self.sandbox.set_quota(namespace, quota);
+    }
+
+    fn usage(&self, namespace: &str) -> Option<Usage> {
+        self.sandbox.usage(namespace)
     }
 
     async fn pull(&self, image: &str, digest: &str) -> Result<Pulled, SourceError> {

@@ -106,7 +106,7 @@ impl CallState {
         };
         // The caller's configuration is none of the other plugin's business.
         search.context.config = tuner.core().config.clone();
-        let origin = Origin { subject: self.origin.subject.clone(), depth, deadline: Some(self.deadline) };
+        let origin = Origin { depth, deadline: Some(self.deadline), ..self.origin.clone() };
         // Boxed, because a call that calls a plugin would otherwise contain itself.
         let answer = Box::pin(call::run(tuner.core(), origin, invocation(search))).await;
         answer.map_err(|error| as_fault(error, &tuner.core().name))

@@ -5,3 +5,4 @@ mod hostile;
 mod latency;
 mod loading;
 mod nesting;
+mod quota;
