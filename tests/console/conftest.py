@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
+import time
 
 import pytest
 from harness.kubectl import Kubectl
@@ -44,8 +46,6 @@ class Purlin:
         self.home = home
 
     def __call__(self, *arguments):
-        import subprocess
-
         result = subprocess.run(
             [str(binary()), *map(str, arguments)],
             cwd=self.home,
@@ -90,9 +90,10 @@ def purlin(server, tmp_path):
 def publish(server):
     """Puts listings into the tests' own index, and takes them out again at the end."""
 
-    def publish(*listings):
-        text = json.dumps({"plugins": listings}).encode()
+    def publish(*listings, text=None):
+        text = text or json.dumps({"plugins": listings}).encode()
         push_document(server.registry, server.index, KIND, text)
+        time.sleep(1.1)  # the console shows what it read a second ago
 
     publish()
     yield publish

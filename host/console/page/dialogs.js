@@ -21,7 +21,7 @@ const cancel = (dialog) => el("button", { type: "button", onclick: () => dialog(
  * Nothing is granted that was not ticked here or granted before; what is required and not ticked keeps the button off.
  */
 export function openRelease(page, { index, listing, version, plugin }) {
-  const doing = plugin ? "Upgrade" : "Install";
+  const doing = !plugin ? "Install" : version === plugin.status?.version ? "Change" : "Upgrade";
   const name = el("input", {
     id: unique("name"), value: listing.name, required: true, maxlength: 63, pattern: "[a-z0-9]([a-z0-9\\-]*[a-z0-9])?",
     spellcheck: "false", autocapitalize: "none", title: "Lower-case letters, digits and -",
@@ -88,7 +88,7 @@ export function openRelease(page, { index, listing, version, plugin }) {
         el("ul", {}, known.map((one) => el("li", {}, el("code", {}, one.name))))),
       asked.length > 0
         ? el("fieldset", { class: "grants", onchange: count },
-          el("legend", {}, plugin ? "New in this version: it asks to" : "It asks to"),
+          el("legend", {}, plugin ? "Not granted yet: it asks to" : "It asks to"),
           el("p", { class: "help" }, "Nothing is granted that you do not tick. What it may do without these: compute answers, no more."),
           asked.length > 3 && el("button", { type: "button", onclick: tickAll }, `Tick all ${asked.length}`),
           el("ul", {}, asked.map(grant)))
@@ -113,8 +113,10 @@ export function openRelease(page, { index, listing, version, plugin }) {
   function count() {
     const missing = [...body.querySelectorAll("[data-required]")].filter((box) => !box.checked).length;
     const refused = shown && !shown.signature.allowed;
-    go.disabled = !shown || missing > 0 || refused;
-    left.textContent = refused ? "The policy has to change, or the plugin to be signed, before it can be installed."
+    const present = plugin && shown && plugin.spec.digest === shown.digest && plugin.spec.image === shown.reference
+      && ![...body.querySelectorAll("[data-grant]")].some((box) => box.checked);
+    go.disabled = !shown || missing > 0 || refused || present;
+    left.textContent = present ? "This version is the one that is installed." : refused ? "The policy has to change, or the plugin to be signed, before it can be installed."
       : missing ? `Tick what is required to go on: ${missing} left.` : "";
   }
 

@@ -70,6 +70,8 @@ export function upgrade(catalogue, plugin) {
   const installed = plugin.status?.version;
   const found = offered(catalogue, plugin.metadata.name);
   if (!installed || !found?.listing.newest || compareVersions(installed, found.listing.newest) >= 0) return undefined;
+  const release = found.listing.versions.find((one) => one.version === found.listing.newest);
+  if (release?.digest === plugin.spec.digest) return undefined;
   return { ...found, version: found.listing.newest };
 }
 

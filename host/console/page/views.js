@@ -142,7 +142,7 @@ function listed(page, { index, listing }) {
       ? el("div", { class: "asks" }, el("p", {}, "Asks for"), el("ul", {}, asks.slice(0, 4).map((one) =>
         el("li", {}, el("code", {}, one.name), one.reason && ` ${one.reason}`)),
         asks.length > 4 && el("li", {}, `and ${asks.length - 4} more`)))
-      : el("p", { class: "help" }, "Names no capability in the index."),
+      : el("p", { class: "help" }, "Asks for nothing."),
     el("p", { class: "place" }, el("span", {}, `${listing.versions.length} version${listing.versions.length > 1 ? "s" : ""} in `),
       el("code", {}, repository(index))),
     !first && el("p", { class: "help" }, "An index before this one has the name too; by name alone that one is installed."),
@@ -150,6 +150,9 @@ function listed(page, { index, listing }) {
       present && badge(newer ? `${present.status.version} installed` : "Installed", newer ? "" : "good"),
       newer && first && actionButton(page, "patch", `Upgrade to ${newer.version}…`,
         () => page.openUpgrade(present, newer), { class: "primary", "data-focus": `upgrade ${index} ${name}` }),
-      actionButton(page, "create", present ? "Install again…" : "Install…", () => page.openInstall({ index, listing, version: newest.version }),
-        { class: present ? "" : "primary", "data-focus": `install ${index} ${name}`, "aria-label": `${present ? "Install again" : "Install"} ${name}` }))));
+      present && !newer && first && listing.versions.length > 1 && actionButton(page, "patch", "Other version…",
+        () => page.openUpgrade(present, { index, listing, version: present.status?.version }),
+        { "data-focus": `change ${index} ${name}`, "aria-label": `Install another version of ${name}` }),
+      !present && actionButton(page, "create", "Install…", () => page.openInstall({ index, listing, version: newest.version }),
+        { class: "primary", "data-focus": `install ${index} ${name}`, "aria-label": `Install ${name}` }))));
 }

@@ -1,4 +1,4 @@
-//! What the configured indexes list. Read again when somebody looks and what is at hand is some seconds old.
+//! What the configured indexes list. Read again when somebody looks and what is at hand is a second old.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use semver::Version;
 use tokio::sync::Mutex;
 
 /// How long what was read is shown without asking again.
-const FRESH: Duration = Duration::from_secs(3);
+const FRESH: Duration = Duration::from_secs(1);
 
 /// How long an index may take.
 const PATIENCE: Duration = Duration::from_secs(20);
