@@ -14,7 +14,7 @@ from harness.server import Server, binary, running
 from playwright.sync_api import expect, sync_playwright
 
 KIND = "application/vnd.purlin.index.v1+json"
-TOKENS = 'reader-token,reader,1001\nstranger-token,stranger,1002\n'
+TOKENS = "reader-token,reader,1001\nstranger-token,stranger,1002\n"
 READER = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
     "kind": "ClusterRole",
@@ -104,7 +104,9 @@ def publish(server):
 def browser():
     program = chromium()
     if not program:
-        pytest.skip("there is no Chromium: install Debian's package `chromium`, or set CHROMIUM to the program")
+        pytest.skip(
+            "there is no Chromium: install Debian's package `chromium`, or set CHROMIUM to the program"
+        )
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=program, args=arguments)

@@ -22,7 +22,9 @@ FIRST = next(
 KV = {"name": "kv", "reason": "remembers what it has seen"}
 SECRET = {"name": "secret(api-key)", "reason": "signs in at a price service"}
 EVENTS = {"name": "events(com.example.*)", "reason": "tells others", "optional": True}
-HOSTILE = "<img src=x onerror=\"document.title='owned';fetch('/owned')\"><script>document.title='owned'</script>"
+HOSTILE = (
+    "<img src=x onerror=\"document.title='owned';fetch('/owned')\"><script>document.title='owned'</script>"
+)
 
 
 def listing(page, name):
@@ -57,7 +59,9 @@ def shop(server, kubectl, purlin, publish):
 
     def offer(*wanted):
         text = purlin.home / "index.json"
-        purlin("plugin", "index", "build", "--out", text, *(f"{host}/tests/shop:{version}" for version in wanted))
+        purlin(
+            "plugin", "index", "build", "--out", text, *(f"{host}/tests/shop:{version}" for version in wanted)
+        )
         publish(*json.loads(text.read_text())["plugins"])
 
     offer("1.0.0")
@@ -95,7 +99,7 @@ def test_the_first_party_plugins_are_listed(console, admin):
     assert page.evaluate("sessionStorage.length") == 0
 
 
-def test_a_plugin_is_installed_upgraded_and_removed_by_clicks(console, admin, kubectl, shop):
+def test_a_plugin_is_installed_upgraded_and_removed_by_clicks(console, admin, kubectl, server, shop):
     page = console.open(admin)
     listing(page, "shop").get_by_role("button", name="Install shop").click()
     dialog = page.get_by_role("dialog")
@@ -111,8 +115,17 @@ def test_a_plugin_is_installed_upgraded_and_removed_by_clicks(console, admin, ku
     assert found["spec"]["grants"] == ["kv"]
     assert found["status"]["granted"] == ["kv"]
     assert found["spec"]["digest"] == found["status"]["digest"]
-    managers = {entry["manager"] for entry in kubectl.json("get", "plugins.purlin.dev", "shop", "--show-managed-fields")["metadata"]["managedFields"]}
+    managers = {
+        entry["manager"]
+        for entry in kubectl.json("get", "plugins.purlin.dev", "shop", "--show-managed-fields")["metadata"][
+            "managedFields"
+        ]
+    }
     assert "purlin-console" in managers
+    records = [json.loads(line) for line in (server.data / "audit.log").read_text().splitlines()]
+    by_page = [r for r in records if r["annotations"].get("purlin.dev/field-manager") == "purlin-console"]
+    made = [r for r in by_page if (r["objectRef"]["resource"], r["verb"]) == ("plugins", "create")][-1]
+    assert made["user"]["username"] == "admin" and made["userAgent"].startswith("Mozilla")
     expect(item(page, "shop")).to_contain_text("Ready")
     expect(item(page, "shop")).to_contain_text("1.0.0")
 
@@ -145,13 +158,36 @@ def test_a_change_from_elsewhere_is_seen(console, admin, kubectl):
     page = console.open(admin)
     expect(item(page, "tuner-random")).to_be_visible()
     spec = kubectl.json("get", "plugins.purlin.dev", "tuner-random")["spec"]
-    plugin = {"apiVersion": "purlin.dev/v1alpha1", "kind": "Plugin", "metadata": {"name": "elsewhere"}, "spec": spec}
+    plugin = {
+        "apiVersion": "purlin.dev/v1alpha1",
+        "kind": "Plugin",
+        "metadata": {"name": "elsewhere"},
+        "spec": spec,
+    }
     kubectl.apply(plugin)
     try:
         expect(item(page, "elsewhere")).to_contain_text("Ready")
     finally:
         kubectl("delete", "plugins.purlin.dev", "elsewhere")
     expect(item(page, "elsewhere")).to_have_count(0)
+
+
+def test_what_somebody_else_changed_is_not_overwritten(console, admin, kubectl, shop):
+    page = console.open(admin)
+    listing(page, "shop").get_by_role("button", name="Install shop").click()
+    page.get_by_role("dialog").get_by_label("kv").check()
+    page.get_by_role("dialog").get_by_role("button", name="Install").click()
+    until("the plugin", lambda: ready(kubectl, "shop", "1.0.0"), 60)
+    shop("1.0.0", "1.1.0")
+    page.get_by_role("button", name="Read again").click()
+    item(page, "shop").get_by_role("button", name="Upgrade to 1.1.0").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label(re.compile(r"^secret\(api-key\)")).check()
+    kubectl("patch", "plugins.purlin.dev", "shop", "--type=merge", "-p", '{"spec": {"grants": []}}')
+    expect(item(page, "shop")).to_contain_text("1 not granted")
+    dialog.get_by_role("button", name="Upgrade").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Somebody changed it meanwhile")
+    assert kubectl.json("get", "plugins.purlin.dev", "shop")["spec"].get("grants", []) == []
 
 
 def test_who_may_only_read_is_told_which_right_is_missing(console, kubectl, shop):
@@ -165,7 +201,9 @@ def test_who_may_only_read_is_told_which_right_is_missing(console, kubectl, shop
 
 def test_who_may_see_nothing_is_told_so(console):
     page = console.open("stranger-token")
-    expect(page.locator("#rights")).to_contain_text("You may not see the plugins: stranger lacks the right to list")
+    expect(page.locator("#rights")).to_contain_text(
+        "You may not see the plugins: stranger lacks the right to list"
+    )
     expect(page.locator("[data-plugin], [data-listing]")).to_have_count(0)
 
 
@@ -183,11 +221,22 @@ def test_text_from_outside_stays_text(console, admin, server, purlin, publish):
     purlin("plugin", "pull", f"{host}/purlin/tuner-random:{FIRST}", "--out", "base.wasm")
     asks = [{"name": "kv", "reason": HOSTILE}]
     component = with_manifest(
-        (purlin.home / "base.wasm").read_bytes(), name="hostile", version="0.1.0", description=HOSTILE, capabilities=asks
+        (purlin.home / "base.wasm").read_bytes(),
+        name="hostile",
+        version="0.1.0",
+        description=HOSTILE,
+        capabilities=asks,
     )
     (purlin.home / "hostile.wasm").write_bytes(component)
-    pushed = json.loads(purlin("plugin", "push", "hostile.wasm", f"{host}/tests/hostile:0.1.0", "--output", "json"))
-    release = {"version": "0.1.0", "reference": f"{host}/tests/hostile:0.1.0", "digest": pushed["digest"], "wit": "0.2.0"}
+    pushed = json.loads(
+        purlin("plugin", "push", "hostile.wasm", f"{host}/tests/hostile:0.1.0", "--output", "json")
+    )
+    release = {
+        "version": "0.1.0",
+        "reference": f"{host}/tests/hostile:0.1.0",
+        "digest": pushed["digest"],
+        "wit": "0.2.0",
+    }
     release |= {"stages": [HOSTILE], "capabilities": asks, "signedBy": [HOSTILE], "deprecated": HOSTILE}
     lie = {**release, "version": "9.9.9"}
     publish(
@@ -211,7 +260,9 @@ def test_text_from_outside_stays_text(console, admin, server, purlin, publish):
     expect(page.get_by_role("dialog").get_by_role("button", name="Install")).to_be_disabled()
     assert page.title() == "Plugins - Purlin"
     assert page.locator("main img, main script, dialog img, dialog script").count() == 0
-    assert not [url for url in requests if "owned" in url or not url.startswith(console.url.rpartition("console/")[0])]
+    assert not [
+        url for url in requests if "owned" in url or not url.startswith(console.url.rpartition("console/")[0])
+    ]
 
 
 def test_an_index_that_cannot_be_read_is_named_and_the_others_are_shown(console, admin, publish):

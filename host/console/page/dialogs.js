@@ -120,6 +120,13 @@ export function openRelease(page, { index, listing, version, plugin }) {
       : missing ? `Tick what is required to go on: ${missing} left.` : "";
   }
 
+  // Status changes all the time; what must not have changed since the person looked is the spec.
+  function latest() {
+    const now = page.installed.get(plugin.metadata.name);
+    if (now?.metadata.uid === plugin.metadata.uid && now.metadata.generation === plugin.metadata.generation) return now;
+    throw new api.ApiError("The plugin is not what it was when this was opened.", 409, "Conflict");
+  }
+
   async function submit(event) {
     event.preventDefault();
     if (go.disabled) return;
@@ -129,7 +136,7 @@ export function openRelease(page, { index, listing, version, plugin }) {
     go.disabled = true;
     fill(failure);
     try {
-      if (plugin) await api.change(plugin, spec);
+      if (plugin) await api.change(latest(), spec);
       else {
         await api.create({ apiVersion: "purlin.dev/v1alpha1", kind: "Plugin", metadata: { name: name.value.trim() }, spec });
       }

@@ -147,7 +147,9 @@ function listed(page, { index, listing }) {
       el("code", {}, repository(index))),
     !first && el("p", { class: "help" }, "An index before this one has the name too; by name alone that one is installed."),
     el("div", { class: "actions" },
-      present && badge(newer ? `${present.status.version} installed` : "Installed", newer ? "" : "good"),
+      present && (repository(present.spec.image) === repository(newest.reference)
+        ? badge(newer ? `${present.status.version} installed` : "Installed", newer ? "" : "good")
+        : badge("Name in use", "warn", `The plugin of this name is installed from ${repository(present.spec.image)}`)),
       newer && first && actionButton(page, "patch", `Upgrade to ${newer.version}…`,
         () => page.openUpgrade(present, newer), { class: "primary", "data-focus": `upgrade ${index} ${name}` }),
       present && !newer && first && listing.versions.length > 1 && actionButton(page, "patch", "Other version…",

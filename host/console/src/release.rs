@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::Authority;
 use purlin_registry::capability::is_public;
 use purlin_registry::catalogue::{CatalogueError, Found};
 use purlin_registry::policy::{Finding, Mode};
@@ -12,6 +13,7 @@ use purlin_registry::signature::Outcome;
 use purlin_registry::{Artifact, Client, KindRef, Manifest, OwnedKind, Reference, ReferenceError, Verdict};
 use serde::Serialize;
 use tokio::sync::{Mutex, Semaphore};
+use url::Host;
 
 use crate::PolicySource;
 
@@ -148,12 +150,13 @@ fn may_lead_to(index: &Reference, release: &Reference) -> bool {
     if index.registry() == release.registry() || index.is_loopback() {
         return true;
     }
-    let host = release.registry();
-    let host = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None => host.rsplit_once(':').map_or(host, |(host, _)| host),
+    let address = match release.registry().parse::<Authority>().map(|place| Host::parse(place.host())) {
+        Ok(Ok(Host::Ipv4(address))) => IpAddr::from(address),
+        Ok(Ok(Host::Ipv6(address))) => IpAddr::from(address),
+        Ok(Ok(Host::Domain(_))) => return !release.is_loopback(),
+        Ok(Err(_)) | Err(_) => return false,
     };
-    !release.is_loopback() && host.parse::<IpAddr>().is_ok_and(is_public) | host.parse::<IpAddr>().is_err()
+    is_public(address)
 }
 
 impl Known {
@@ -202,9 +205,14 @@ mod tests {
         assert!(leads(outside, "registry.example.com/acme/x:1"));
         assert!(leads(outside, "other.example.com/acme/x:1"));
         assert!(leads(outside, "1.1.1.1/acme/x:1"));
-        for inside in
-            ["localhost:7444/x/y:1", "127.0.0.1:80/x/y:1", "10.0.0.1/x/y:1", "169.254.169.254:443/x/y:1"]
-        {
+        for inside in [
+            "localhost:7444/x/y:1",
+            "127.0.0.1:80/x/y:1",
+            "10.0.0.1/x/y:1",
+            "169.254.169.254:443/x/y:1",
+            "0x7f.1:443/x/y:1",
+            "[::1]:443/x/y:1",
+        ] {
             assert!(!leads(outside, inside), "{inside}");
         }
         // Who may write to this machine's registry is on this machine.

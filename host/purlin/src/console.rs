@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use async_trait::async_trait;
+use axum::http::Request;
 use kube::config::AuthInfo;
 use purlin_apiserver::{Mount, Right};
 use purlin_console::{Config, Console, PATH, PolicySource};
@@ -50,6 +51,11 @@ pub(crate) async fn show(args: &ConsoleArgs) -> Result<()> {
     let config = connect::credentials(&args.cluster).await?;
     let token = token(&config.auth_info)?;
     let server = config.cluster_url.to_string();
+    let client = kube::Client::try_from(config.clone())?;
+    let page = Request::get(PATH).body(Vec::new()).context("cannot ask for the console")?;
+    client.request_text(page).await.with_context(|| {
+        format!("there is no console at {server}; `purlin up` serves one, a cluster does not")
+    })?;
     let address = format!("{}{PATH}#token={token}", server.trim_end_matches('/'));
     match args.output {
         Output::Json => output::json(&json!({"url": address}))?,
