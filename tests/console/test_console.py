@@ -9,7 +9,8 @@ import urllib.request
 
 import pytest
 from components import with_manifest
-from harness.server import REPOSITORY
+from harness.kubectl import Kubectl
+from harness.server import REPOSITORY, Server, running
 from harness.wait import until
 from playwright.sync_api import expect
 
@@ -367,3 +368,22 @@ def test_the_command_prints_a_link_that_signs_in(console, purlin, admin):
     assert url == f"{console.url}#token={admin}"
     page = console.open(url=url)
     expect(item(page, "tuner-random")).to_be_visible()
+
+
+def test_a_server_that_went_away_is_named_and_found_again(browser, console, tmp_path):
+    with running(Server(tmp_path, arguments=["--no-plugins"])) as own:
+        kubectl = Kubectl(own.kubeconfig, home=tmp_path)
+        token = kubectl.json("config", "view", "--raw")["users"][0]["user"]["token"]
+        console.expected += ["ERR_", "net::"]
+        page = console.open(url=f"https://127.0.0.1:{own.port}/console/#token={token}")
+        expect(page.get_by_text("No plugin is installed.")).to_be_visible()
+        expect(listing(page, "tuner-random")).to_be_visible()
+        own.stop()
+        expect(page.get_by_role("alert")).to_contain_text("Is `purlin up` still running?")
+        own.start()
+        expect(page.get_by_text("The server does not answer")).to_have_count(0)
+        # The watch goes on where it was.
+        spec = {"image": f"localhost:{own.port + 1}/purlin/tuner-random:{FIRST}"}
+        plugin = {"apiVersion": "purlin.dev/v1alpha1", "kind": "Plugin", "metadata": {"name": "late"}}
+        kubectl.apply({**plugin, "spec": spec})
+        expect(item(page, "late")).to_contain_text("Ready")

@@ -86,7 +86,14 @@ export async function watch(version, seen, signal) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
-    const { done, value } = await reader.read();
+    let read;
+    try {
+      read = await reader.read();
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      return; // The connection broke; the next request tells whether the server is gone.
+    }
+    const { done, value } = read;
     if (done) return;
     text += value;
     const lines = text.split("\n");

@@ -29,7 +29,7 @@ export function openRelease(page, { index, listing, version, plugin }) {
   const choice = el("select", { id: unique("version") }, listing.versions.map((release) =>
     el("option", { value: release.version, selected: release.version === version },
       release.version + (release.deprecated ? " (deprecated)" : ""))));
-  const body = el("div", { class: "release", "aria-live": "polite" });
+  const body = el("div", { class: "release" });
   const left = el("p", { class: "help left", role: "status" });
   const failure = el("div", { role: "alert" });
   const go = el("button", { type: "submit", class: "primary", disabled: true }, doing);
