@@ -5,7 +5,7 @@ TARGET ?= $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PURLIN_BIN ?= $(abspath $(TARGET))/debug/purlin
 export PURLIN_BIN
 
-.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e e2e-cluster conformance faults faults-short hostile supply sdk cluster cluster-short bench fuzz
+.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e e2e-cluster conformance faults faults-short hostile supply console sdk cluster cluster-short bench fuzz
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ build: ## Build the binary (debug)
 demo: ## Build Purlin and run its main job on real input: a Katib experiment, unmodified
 	scripts/demo.sh
 
-test: lint unit plugins-unit plugins-check e2e conformance faults-short hostile ## All tests that CI runs
+test: lint unit plugins-unit plugins-check e2e conformance faults-short hostile console ## All tests that CI runs
 	@echo "all tests passed"
 
 lint: ## Formatting and lints, as CI demands them
@@ -64,6 +64,9 @@ hostile: build ## Plugins that misbehave
 
 supply: build ## Signatures with cosign, somebody else's registry, bundles, indexes
 	tests/run.sh supply
+
+console: build ## The console in Chromium
+	tests/run.sh console
 
 conformance: build ## The same requests to `purlin up` and to a real kube-apiserver
 	tests/run.sh conformance

@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Runs a suite of tests outside the process against $PURLIN_BIN (default target/debug/purlin). Arguments after the suite's
-# name go to it. Usage: run.sh {e2e|e2e-cluster|faults-short|faults|hostile|supply|cluster-short|cluster|conformance|sdk|bench} [ARGUMENT...]
+# name go to it. Usage: run.sh {e2e|e2e-cluster|faults-short|faults|hostile|supply|console|cluster-short|cluster|conformance|sdk|bench} [ARGUMENT...]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here"
 suite=${1:-}
 shift || true
-case $suite in e2e | e2e-cluster | faults-short | faults | hostile | supply | cluster-short | cluster | conformance | sdk | bench) ;; *) sed -n 's/^# .*Usage: //p' "$0" >&2; exit 2 ;; esac
+case $suite in e2e | e2e-cluster | faults-short | faults | hostile | supply | console | cluster-short | cluster | conformance | sdk | bench) ;; *) sed -n 's/^# .*Usage: //p' "$0" >&2; exit 2 ;; esac
 export PURLIN_BIN=${PURLIN_BIN:-$(cd .. && pwd)/target/debug/purlin}
 [ -x "$PURLIN_BIN" ] || { echo "tests: $PURLIN_BIN is not there; run 'make build' or set PURLIN_BIN" >&2; exit 1; }
 for tool in kubectl curl openssl; do
   command -v "$tool" >/dev/null || { echo "tests: '$tool' is needed and was not found on the PATH" >&2; exit 1; }
 done
-venv=$(../scripts/venv.sh requirements.txt)
+requirements=requirements.txt
+# The browser's driver is large, and no other suite needs it.
+[ "$suite" != console ] || requirements=console/requirements.txt
+venv=$(../scripts/venv.sh "$requirements")
 reports=${PURLIN_REPORTS:-../target/reports}
 mkdir -p "$reports"
 export PYTHONPATH=$here PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -22,6 +25,7 @@ case $suite in
   e2e-cluster) pytest e2e --mode cluster "$@" ;;
   sdk) pytest sdk "$@" ;;
   hostile) pytest hostile "$@" ;;
+  console) pytest console "$@" ;;
   supply) supply/build.sh && pytest supply "$@" ;;
   faults-short) pytest faults -m "not long" "$@" ;;
   faults) pytest faults -m long -s "$@" ;;

@@ -105,8 +105,8 @@ def test_a_lock_file_refuses_a_tag_that_moved(purlin, registry, mine):
 
 
 def condition(kubectl, name, kind):
-    found = kubectl.json("get", "plugin", name)["status"]["conditions"]
-    return next((c["status"], c["reason"]) for c in found if c["type"] == kind)
+    found = kubectl.json("get", "plugin", name).get("status", {}).get("conditions", [])
+    return next(((c["status"], c["reason"]) for c in found if c["type"] == kind), None)
 
 
 def test_a_policy_decides_over_running_plugins(purlin, server, registry, mine, tmp_path):

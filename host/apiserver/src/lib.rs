@@ -26,5 +26,6 @@ pub use auth::Identity;
 pub use auth::pki::PkiError;
 pub use auth::token_file::TokenFileError;
 pub use backend::{LogError, LogRequest, PodBackend};
+pub use rest::mount::{Mount, Right};
 pub use server::{ApiServer, Config, OpenError};
 pub use status::{About, ApiError, Cause};

@@ -21,6 +21,7 @@ use crate::auth::token_file::{self, TokenFileError};
 use crate::backend::PodBackend;
 use crate::engine::Engine;
 use crate::metrics::Metrics;
+use crate::rest::mount::Mount;
 use crate::store::Store;
 use crate::{collect, lifecycle, listen, policy, rest};
 
@@ -182,6 +183,16 @@ impl ApiServer {
         }
         let router = rest::router(core.clone());
         Ok(Self { core, router, pki, _guard: Arc::new(stopping.drop_guard()) })
+    }
+
+    /// The same server, which serves something beside the API too, at paths of its own.
+    ///
+    /// # Panics
+    /// When a path of it is one of the API's, or of what was mounted before.
+    #[must_use]
+    pub fn mounting(&self, mount: Mount) -> Self {
+        let router = rest::mount::router(self.core.clone(), mount).merge(self.router.clone());
+        Self { router, ..self.clone() }
     }
 
     /// A client that calls the server in process, as `identity`. Watches stream; nothing crosses a socket.

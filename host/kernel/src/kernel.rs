@@ -1,6 +1,6 @@
 //! Puts the loops together and runs them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -117,6 +117,19 @@ pub struct Kernel {
     metrics: KernelMetrics,
     installed: Arc<InstalledPlugins>,
     ready: tokio::sync::watch::Sender<bool>,
+    policies: HeldPolicies,
+}
+
+/// The policies that hold, for whoever shows what they make of a plugin.
+#[derive(Clone, Default)]
+pub struct HeldPolicies(Arc<OnceLock<Arc<Policies>>>);
+
+impl HeldPolicies {
+    /// All rules, with their keys read; nothing before the kernel watches policies.
+    pub async fn current(&self) -> Option<Arc<purlin_registry::Policy>> {
+        let policies = self.0.get()?;
+        Some(policies.current().await.0)
+    }
 }
 
 impl Kernel {
@@ -127,6 +140,7 @@ impl Kernel {
             metrics: KernelMetrics::register(registry),
             installed: Arc::new(InstalledPlugins::default()),
             ready: tokio::sync::watch::Sender::new(false),
+            policies: HeldPolicies::default(),
         }
     }
 
@@ -138,6 +152,11 @@ impl Kernel {
     /// Finds loaded plugins, for calls from one plugin to another: give it to the sandbox.
     pub fn stages(&self) -> Arc<dyn purlin_sandbox::StageResolver> {
         self.installed.clone()
+    }
+
+    /// The policies by which plugins are judged.
+    pub fn policies(&self) -> HeldPolicies {
+        self.policies.clone()
     }
 
     /// The metrics of the election that shares out the work.
@@ -277,6 +296,8 @@ impl Kernel {
             holdings.clone(),
         ));
         let held = Arc::new(Policies::new(client.clone(), policy_kind, self.config.plugins.clone()));
+        // A kernel runs once: nobody was there before.
+        let _ = self.policies.0.set(held.clone());
         let policy_loop = Arc::new(PolicyLoop::new(
             writers.of_leader.clone(),
             held.clone(),

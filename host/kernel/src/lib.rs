@@ -34,7 +34,7 @@ mod trial;
 use std::fmt;
 
 pub use api::crds;
-pub use kernel::{Config, Kernel, KernelError, NAMESPACE, Readiness};
+pub use kernel::{Config, HeldPolicies, Kernel, KernelError, NAMESPACE, Readiness};
 pub use key::{Gvk, ObjectKey};
 pub use observe::{KernelMetrics, ShardMetrics};
 pub use plugin::SandboxedSource;

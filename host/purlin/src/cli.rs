@@ -93,6 +93,8 @@ pub(crate) enum Command {
     /// Work with plugins: new, build, test, dev, push, sign, verify, find, install, carry
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Print the address of the console of a running `purlin up`, with the token that it is opened with
+    Console(ConsoleArgs),
     /// Check what this machine offers and what is missing
     Doctor(DoctorArgs),
     /// Print a shell completion script
@@ -140,6 +142,8 @@ pub(crate) struct UpArgs {
     /// Users beside the administrator, a line each: token,user,uid,"group1,group2". What they may do, RBAC says
     #[arg(long, value_name = "FILE")]
     pub(crate) token_auth_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) index: IndexArgs,
     #[command(flatten)]
     pub(crate) services: ServiceArgs,
 }
@@ -306,6 +310,19 @@ fn dns_label(text: &str) -> Result<String, String> {
     }
     Err("write a DNS label: at most 63 lower-case letters, digits and '-', with no '-' at its ends"
         .to_owned())
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    purlin console\n  \
+    purlin console --kubeconfig ./state/kubeconfig\n\n\
+    The address has the token of the kubeconfig's user in it: whoever has the address can do what that user can.")]
+pub(crate) struct ConsoleArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Form of the answer
+    #[arg(long, short, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,11 @@ const SILENCE: Duration = Duration::from_secs(45);
 
 /// The cluster of a command that a person types: also that of `purlin up` in the default data directory.
 pub(crate) async fn connect(cluster: &ClusterArgs) -> Result<Client> {
+    Ok(Client::try_from(credentials(cluster).await?)?)
+}
+
+/// Where that cluster is, and as whom to speak to it.
+pub(crate) async fn credentials(cluster: &ClusterArgs) -> Result<Config> {
     let environment = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
     let local = default_data_dir().join("kubeconfig");
     let file: Option<PathBuf> = match (&cluster.kubeconfig, environment) {
@@ -22,9 +27,7 @@ pub(crate) async fn connect(cluster: &ClusterArgs) -> Result<Client> {
         (None, Some(_)) => None,
         (None, None) => Some(local).filter(|file| file.exists()),
     };
-    let config =
-        config(file.as_deref()).await.context("no cluster: start `purlin up`, or give --kubeconfig")?;
-    Ok(Client::try_from(config)?)
+    config(file.as_deref()).await.context("no cluster: start `purlin up`, or give --kubeconfig")
 }
 
 /// The cluster of a part of the platform: from the file, else from $KUBECONFIG, else from inside the cluster. Its

@@ -6,6 +6,7 @@ mod adapters;
 mod bundle;
 mod cli;
 mod connect;
+mod console;
 mod doctor;
 mod manifests;
 mod node;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Command::Node(args) => with_runtime(cli.log, || node::run(&args)),
         Command::Registry(args) => with_runtime(cli.log, || registry::run(&args)),
         Command::Up(args) => with_runtime(cli.log, || up::run(&args)),
+        Command::Console(args) => with_runtime(cli.log, || console::show(&args)),
         Command::Plugin(command) => with_runtime(cli.log, || plugin::run(&command)),
     };
     outcome.unwrap_or_else(|error| {

@@ -241,7 +241,8 @@ async fn install(args: &InstallArgs) -> Result<()> {
         let artifact = registries.client.pull(&resolved).await?;
         (resolved, artifact)
     } else {
-        market::find(&registries, &args.index, &args.reference).await?.pull(&registries).await?
+        let found = market::find(&registries, &args.index, &args.reference).await?;
+        market::pull(&found, &registries).await?
     };
     let grants = agreed(artifact.manifest(), &args.grants, args.yes)?;
     let name = args.name.as_deref().unwrap_or(&artifact.manifest().name);

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::adapters::{AuditFile, NodeLogs, RegistryImages};
 use crate::bundle;
 use crate::cli::UpArgs;
+use crate::console;
 use crate::node::spawn_node;
 use crate::parts::{self, Parts, Signals, ended_early, shim_command, shut_down, spawn_http};
 use crate::reporter::Reporter;
@@ -69,9 +70,9 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     api.register_metrics(&mut metrics);
     let api_address = SocketAddr::new(args.bind, ports.api);
     let kubeconfig = data.write_private("kubeconfig", &api.kubeconfig(api_address))?;
-    spawn_api(&mut parts, &api, listeners.api, &stop);
-    reporter.step("api", &format!("https://{api_address}"));
     if args.api_only {
+        spawn_api(&mut parts, &api, listeners.api, &stop);
+        reporter.step("api", &format!("https://{api_address}"));
         // A port on which nobody answers would keep its callers waiting.
         drop(listeners.registry);
         let exposed = Exposition::new(metrics, readiness.clone()).router();
@@ -83,6 +84,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         return outcome;
     }
 
+    let indexes = console::indexes(&args.index, ports.registry)?;
     let registry_host = format!("localhost:{}", ports.registry);
     let registry = Loopback::open(&data.join("registry")).context("cannot open the plugin registry")?;
     let first_party = bundle::seed(&registry, &registry_host).context("cannot seed the plugin registry")?;
@@ -119,7 +121,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     let kernel = Kernel::new(
         purlin_kernel::Config {
             client: as_part("kernel"),
-            plugins: Arc::new(SandboxedSource::new(oci, sandbox.clone())),
+            plugins: Arc::new(SandboxedSource::new(oci.clone(), sandbox.clone())),
             push_url: Some(format!("http://{}", SocketAddr::new(args.bind, ports.metrics))),
             namespace: purlin_kernel::NAMESPACE.to_owned(),
             push_key: None,
@@ -128,6 +130,13 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
             install_definitions: true,
         },
         &mut metrics,
+    );
+    let served = api.mounting(console::mount(oci, indexes, kernel.policies()));
+    spawn_api(&mut parts, &served, listeners.api, &stop);
+    reporter.step("api", &format!("https://{api_address}"));
+    reporter.step(
+        "console",
+        &format!("https://{api_address}{} (`purlin console` gives a link)", purlin_console::PATH),
     );
     let stages = kernel.stages();
     sandbox.set_resolver(Arc::downgrade(&stages));

@@ -186,9 +186,9 @@ impl Index {
             wit: manifest.wit.clone(),
             stages: manifest.stages.iter().map(ToString::to_string).collect(),
             capabilities: manifest
-                .capabilities
-                .iter()
-                .map(|request| Asked { name: request.name.to_string(), reason: request.reason.clone() })
+                .requests()
+                .into_iter()
+                .map(|request| Asked { name: request.name.to_string(), reason: request.reason })
                 .collect(),
             signed_by,
             deprecated: None,

@@ -12,6 +12,7 @@ pub mod artifact;
 pub mod auth;
 pub mod bundle;
 pub mod capability;
+pub mod catalogue;
 mod causes;
 pub mod client;
 pub mod component;

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, Method, Uri, header};
 
+use super::mount::Right;
 use super::query::{flag, unescape};
 use super::request::whole;
 use super::{report, respond};
@@ -177,6 +178,27 @@ pub(super) async fn pass(State(core): State<Arc<Core>>, mut request: Request, ne
     // A client that was still sending when the connection ended would not see why.
     let _ = whole(request.into_body()).await;
     respond::failure(&error)
+}
+
+/// Lets a request to something beside the API on to its handler where whoever makes it has a right, or answers it.
+pub(super) async fn guard(core: &Core, right: Right, mut request: Request, next: Next) -> Response {
+    let Some(requestor) = request.extensions_mut().remove::<Identity>() else {
+        return respond::failure(&ApiError::unauthorized());
+    };
+    let asked = Asked {
+        verb: right.verb.to_owned(),
+        group: right.group.to_owned(),
+        resource: right.resource.to_owned(),
+        ..Asked::default()
+    };
+    let mut admitted = Admitted { identity: requestor, acting: None, asked, reason: String::new() };
+    let Err(error) = admit(core, &mut admitted, request.headers()) else {
+        return next.run(request).await;
+    };
+    let _ = whole(request.into_body()).await;
+    // A browser that shows no token has to be told to show one.
+    let unknown = admitted.identity == Identity::anonymous();
+    respond::failure(&if unknown { ApiError::unauthorized() } else { error })
 }
 
 /// Finds out whose rights count, and whether they are enough.

@@ -10,6 +10,7 @@ mod dispatch;
 mod gate;
 mod json;
 mod meta;
+pub(crate) mod mount;
 mod openapi;
 mod pods;
 pub(crate) mod query;

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use purlin_kernel::api::Plugin;
-use purlin_registry::index::{Index, MAX_BYTES, MEDIA_TYPE, Release, Wanted};
+use purlin_registry::catalogue::{self, Found};
+use purlin_registry::index::{Index, MEDIA_TYPE, Release, Wanted};
 use purlin_registry::signature::Outcome;
 use purlin_registry::{Artifact, Reference, Resolved};
 use serde_json::json;
@@ -30,7 +31,7 @@ pub(super) async fn build(
     let registries = Registries::open(&PolicyArgs::default())?;
     let keys = keys.iter().map(|file| signing::read_public(file)).collect::<Result<Vec<_>>>()?;
     let mut index = match from {
-        Some(from) => fetch(&registries, from).await?,
+        Some(from) => catalogue::fetch(&registries.client, from).await?,
         None => Index::default(),
     };
     for reference in plugins {
@@ -165,38 +166,17 @@ pub(super) async fn upgrade(args: &UpgradeArgs) -> Result<()> {
 
 async fn upgrade_one(registries: &Registries, upgrade: &Upgrade, args: &UpgradeArgs) -> Result<()> {
     let found = Found { name: upgrade.name.clone(), release: upgrade.release.clone() };
-    let (resolved, artifact) = found.pull(registries).await?;
+    let (resolved, artifact) = pull(&found, registries).await?;
     let granted: Vec<String> = upgrade.grants.iter().chain(&args.grants).cloned().collect();
     let grants = plugin::agreed(artifact.manifest(), &granted, args.yes)?;
     plugin::install_as(&upgrade.name, &resolved, &grants, args.wait, &args.cluster, args.output).await
 }
 
-/// A version of a plugin that an index lists.
-pub(crate) struct Found {
-    name: String,
-    release: Release,
-}
-
-impl Found {
-    /// Fetches it, once the lock and the policy let it pass. An index cannot give one plugin under another's name, or an
-    /// old version as a new one: what the plugin says of itself has to agree.
-    pub(crate) async fn pull(&self, registries: &Registries) -> Result<(Resolved, Artifact)> {
-        let resolved = Resolved::assume(self.release.reference.parse()?, self.release.digest.clone());
-        registries.let_pass(&resolved).await?;
-        let artifact = registries.client.pull(&resolved).await?;
-        let manifest = artifact.manifest();
-        if manifest.name != self.name || manifest.version != self.release.version {
-            bail!(
-                "the index says that {} is {} {}, and it is {} {}; do not trust this index",
-                resolved.reference(),
-                self.name,
-                self.release.version,
-                manifest.name,
-                manifest.version
-            );
-        }
-        Ok((resolved, artifact))
-    }
+/// Fetches a listed version, once the lock and the policy let it pass.
+pub(crate) async fn pull(found: &Found, registries: &Registries) -> Result<(Resolved, Artifact)> {
+    let resolved = found.resolved()?;
+    registries.let_pass(&resolved).await?;
+    Ok((resolved, found.pull(&registries.client).await?))
 }
 
 /// An installed plugin of which there is a newer version.
@@ -258,35 +238,13 @@ async fn all(registries: &Registries, args: &IndexArgs) -> Result<Vec<(String, I
     let mut names = args.indexes.clone();
     names.retain(|name| !name.is_empty());
     if names.is_empty() {
-        names = configured()?;
+        // The variable is among the flags already.
+        names = catalogue::configured()?.unwrap_or_else(|| vec![LOCAL.to_owned()]);
     }
     let mut found = Vec::new();
     for name in names {
-        let index = fetch(registries, &name).await?;
+        let index = catalogue::fetch(&registries.client, &name).await?;
         found.push((name, index));
     }
     Ok(found)
-}
-
-async fn fetch(registries: &Registries, name: &str) -> Result<Index> {
-    let resolved = registries.resolve(name).await.with_context(|| format!("cannot use the index {name}"))?;
-    let text = registries.client.fetch_document(&resolved, MEDIA_TYPE, MAX_BYTES).await?;
-    Index::parse(&text).with_context(|| format!("cannot use the index {name}"))
-}
-
-/// The lines of `$XDG_CONFIG_HOME/purlin/indexes`, or the index of `purlin up`.
-fn configured() -> Result<Vec<String>> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
-    let Some(file) = folder.map(|folder| folder.join("purlin").join("indexes")) else {
-        return Ok(vec![LOCAL.to_owned()]);
-    };
-    match std::fs::read_to_string(&file) {
-        Ok(text) => {
-            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-            Ok(lines.map(str::to_owned).collect())
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(vec![LOCAL.to_owned()]),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
-    }
 }
