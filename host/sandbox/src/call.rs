@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use purlin_registry::Stage;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Instance;
 use wasmtime::{PoolConcurrencyLimitError, ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace};
 
@@ -20,9 +19,6 @@ use crate::error::CallError;
 use crate::plugin::{Core, Subject};
 use crate::quota::{self, Account};
 use crate::wasi::Wasi;
-
-/// Calls of one plugin that may wait for a place, for each that may run.
-const WAITING: usize = 16;
 
 /// One function of the contract with its arguments.
 pub(crate) trait Invocation: Send + 'static {
@@ -135,38 +131,6 @@ impl Drop for Meter {
 #[error("the deadline has passed")]
 struct DeadlinePassed;
 
-/// Who may run now, and how many may wait.
-pub(crate) struct Gate {
-    places: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
-    size: usize,
-}
-
-impl Gate {
-    pub(crate) fn new(size: usize) -> Gate {
-        let size = size.clamp(1, Semaphore::MAX_PERMITS / WAITING);
-        Gate {
-            places: Arc::new(Semaphore::new(size)),
-            waiting: Arc::new(Semaphore::new(size * WAITING)),
-            size,
-        }
-    }
-
-    async fn enter(&self, until: Instant) -> Result<OwnedSemaphorePermit, CallError> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(place);
-        }
-        let busy = || CallError::Busy(self.size);
-        let _waiting = self.waiting.try_acquire().map_err(|_| busy())?;
-        let place = Arc::clone(&self.places).acquire_owned();
-        match tokio::time::timeout_at(until.into(), place).await {
-            Ok(Ok(place)) => Ok(place),
-            // The semaphore is never closed, so the only other way out is that time ran out.
-            Ok(Err(_)) | Err(_) => Err(busy()),
-        }
-    }
-}
-
 /// Runs a call and measures it.
 pub(crate) async fn run<I: Invocation>(
     plugin: &Arc<Core>,
@@ -210,8 +174,13 @@ async fn admit<I: Invocation>(
     let until = latest(Instant::now());
     let place = plugin.gate.enter(until).await?;
     // Calls between plugins have places of their own: were they to share, all could be held by calls that wait for one.
-    let gate = if origin.depth == 0 { &plugin.host.outer } else { &plugin.host.nested };
-    let slot = gate.enter(until).await?;
+    let host = &plugin.host;
+    let (shared, held) = if origin.depth == 0 {
+        (&host.outer, &plugin.held.outer)
+    } else {
+        (&host.nested, &plugin.held.nested)
+    };
+    let slot = shared.enter(held, until).await?;
     let deadline = latest(Instant::now());
     let core = Arc::clone(plugin);
     let call = async move {
@@ -266,7 +235,8 @@ pub(crate) async fn probe(plugin: &Arc<Core>) -> Result<(), CallError> {
         };
         loaded.map_err(|error| verdict(&core, &store.data().meter, "start", &error))
     };
-    let place = plugin.host.outer.enter(Instant::now() + plugin.limits.deadline).await?;
+    let until = Instant::now() + plugin.limits.deadline;
+    let place = plugin.host.outer.enter(&plugin.held.outer, until).await?;
     let probed = plugin.host.crew.run(probe).await?;
     drop(place);
     probed

@@ -9,7 +9,8 @@ use std::time::Duration;
 pub struct Config {
     /// Where compiled code is kept between runs; `None` compiles anew each time.
     pub cache_dir: Option<PathBuf>,
-    /// The most instances at once, over all plugins. Each reserves address space, and memory only while it is used.
+    /// The most instances at once, over all plugins. Each reserves address space, and memory only while it is used. No
+    /// plugin may use more of these than are free at the time; there should be a few for each plugin.
     pub max_instances: u32,
     /// The most linear memory that any plugin may be given, in bytes; a plugin's own limit can only be lower.
     pub max_memory: usize,
@@ -24,7 +25,7 @@ impl Default for Config {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Config {
             cache_dir: None,
-            max_instances: 64,
+            max_instances: 256,
             max_memory: 1 << 30,
             max_component: 64 << 20,
             crew: cores,

@@ -14,6 +14,7 @@ pub mod contract;
 mod crew;
 mod engine;
 mod error;
+mod gate;
 mod load;
 mod metrics;
 mod native;

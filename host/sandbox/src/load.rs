@@ -14,11 +14,12 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::cache::{CodeCache, Found};
-use crate::call::{self, Gate};
+use crate::call;
 use crate::config::{Config, Limits};
 use crate::crew::Crew;
 use crate::engine::{self, Ticker};
 use crate::error::{LoadError, SandboxError};
+use crate::gate::{Gate, HeldPlaces, Shared};
 use crate::metrics::Metrics;
 use crate::plugin::{Core, Plugin};
 use crate::quota::{Quota, Quotas, Usage};
@@ -63,9 +64,9 @@ pub(crate) struct Host {
     /// Where I/O for plugins runs; the one that the sandbox was made on.
     pub(crate) runtime: Option<tokio::runtime::Handle>,
     /// Places for calls by the kernel.
-    pub(crate) outer: Gate,
+    pub(crate) outer: Arc<Shared>,
     /// Places for calls between plugins.
-    pub(crate) nested: Gate,
+    pub(crate) nested: Arc<Shared>,
     cache: CodeCache,
     config: Config,
 }
@@ -82,8 +83,8 @@ impl Sandbox {
             services,
             quotas: Quotas::default(),
             runtime: tokio::runtime::Handle::try_current().ok(),
-            outer: Gate::new(config.max_instances as usize),
-            nested: Gate::new(config.max_instances as usize),
+            outer: Shared::new(config.max_instances as usize),
+            nested: Shared::new(config.max_instances as usize),
             cache: CodeCache::open(config.cache_dir.as_deref(), &engine),
             engine,
             config,
@@ -164,6 +165,7 @@ fn prepare(host: &Arc<Host>, request: LoadRequest) -> Result<Core, LoadError> {
         pre,
         exports,
         gate: Gate::new(request.limits.concurrency),
+        held: HeldPlaces::default(),
         log: LogAllowance::new(host.metrics.log_dropped(&name)),
         in_flight: host.metrics.in_flight(&name),
         memory: host.metrics.memory(&name),

@@ -11,11 +11,12 @@ use serde_json::Value;
 use wasmtime::component::InstancePre;
 
 use crate::answer::{self, Child};
-use crate::call::{self, CallState, Gate, Invocation, Origin};
+use crate::call::{self, CallState, Invocation, Origin};
 use crate::config::Limits;
 use crate::contract::invoke::{Algorithms, Check, Related, Stop, Suggest, Sync, Validate};
 use crate::contract::{self, Context, Event, FieldError, Search, Selector, Suggestion, SyncRequest};
 use crate::error::CallError;
+use crate::gate::{Gate, HeldPlaces};
 use crate::load::Host;
 use crate::metrics::Name;
 use crate::resolver::LogAllowance;
@@ -88,6 +89,7 @@ pub(crate) struct Core {
     pub(crate) pre: InstancePre<CallState>,
     pub(crate) exports: contract::Exports,
     pub(crate) gate: Gate,
+    pub(crate) held: HeldPlaces,
     pub(crate) log: LogAllowance,
     pub(crate) in_flight: Gauge,
     pub(crate) memory: Gauge<u64, AtomicU64>,
