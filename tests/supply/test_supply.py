@@ -148,7 +148,11 @@ def test_a_key_in_a_secret_and_one_that_is_not_there(purlin, server, mine, tmp_p
     rules = policy(mine.rpartition("/")[0], "require")
     reference = {"namespace": "default", "name": "cosign-key", "key": "cosign.pub"}
     rules["spec"]["rules"][0]["keys"] = [{"name": "kept", "secretRef": reference}]
-    state = lambda: kubectl.json("get", "pluginpolicy", "test")["status"]["conditions"][0]  # noqa: E731
+
+    def state():
+        conditions = kubectl.json("get", "pluginpolicy", "test").get("status", {}).get("conditions", [{}])
+        return {"status": None, "message": "", **conditions[0]}
+
     try:
         kubectl.apply(rules)
         until("the condition", lambda: state()["status"] == "False", 30)
@@ -206,6 +210,38 @@ def test_somebody_elses_registry_with_a_password_and_a_bundle(purlin, cosign, mi
     assert "damaged.tar" in purlin.fails("plugin", "load", "damaged.tar", "--to", f"{distribution}/other")
     (tmp_path / "cut.tar").write_bytes(damaged[:30_000])
     assert "no whole bundle" in purlin.fails("plugin", "load", "cut.tar", "--to", f"{distribution}/other")
+
+
+def test_a_pull_secret_and_a_credential_helper(purlin, server, mine, distribution, tmp_path):
+    kubectl = Kubectl(server.kubeconfig, home=tmp_path)
+    purlin("plugin", "pull", mine, "--out", "tuner.wasm")
+    there = f"{distribution}/{tmp_path.name.replace('_', '-').lower()}/tuner:1.0.0"
+    helper = tmp_path / "docker-credential-test"
+    helper.write_text(f'#!/bin/sh\ncat > asked\necho \'{{"Username": "tester", "Secret": "{PASSWORD}"}}\'\n')
+    helper.chmod(0o700)
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker/config.json").write_text(json.dumps({"credHelpers": {distribution: "test"}}))
+    purlin.environment["PATH"] = f"{tmp_path}:{purlin.environment['PATH']}"
+    purlin("plugin", "push", "tuner.wasm", there)
+    assert (tmp_path / "asked").read_text().strip() == distribution
+    secret = json.dumps({"auths": {distribution: {"username": "tester", "password": PASSWORD}}})
+    (tmp_path / "secret.json").write_text(secret)
+    pulled = policy(distribution, "off")
+    pulled["spec"] = {"pullSecrets": [{"namespace": "default", "name": "pull"}]}
+    plugin = {"apiVersion": "purlin.dev/v1alpha1", "kind": "Plugin", "metadata": {"name": "pulled"}}
+    try:
+        # The server's own environment knows no password for that registry.
+        kubectl.apply({**plugin, "spec": {"image": there}})
+        ready = lambda: condition(kubectl, "pulled", "Ready")  # noqa: E731
+        until("the refusal", lambda: (ready() or ("",))[0] == "False", 30)
+        assert "a pull secret in a PluginPolicy" in kubectl("describe", "plugin", "pulled")
+        kubectl("create", "secret", "docker-registry", "pull", f"--from-file=.dockerconfigjson={tmp_path}/secret.json")
+        kubectl.apply(pulled)
+        until("the plugin to be pulled", lambda: ready() == ("True", "Loaded"), 60)
+    finally:
+        kubectl("delete", "plugin", "pulled", "--ignore-not-found")
+        kubectl("delete", "pluginpolicy", "test", "--ignore-not-found")
+        kubectl("delete", "secret", "pull", "--ignore-not-found")
 
 
 def test_an_index_is_searched_and_installed_from(purlin, registry, mine, server, tmp_path):
