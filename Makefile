@@ -5,7 +5,7 @@ TARGET ?= $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PURLIN_BIN ?= $(abspath $(TARGET))/debug/purlin
 export PURLIN_BIN
 
-.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e e2e-cluster conformance faults faults-short hostile supply console sdk cluster cluster-short bench fuzz
+.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e e2e-cluster conformance faults faults-short hostile supply console sdk cluster cluster-short bench deny fuzz
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ console: build ## The console in Chromium
 
 conformance: build ## The same requests to `purlin up` and to a real kube-apiserver
 	tests/run.sh conformance
+
+deny: ## Licenses, sources and advisories of all dependencies; needs cargo-deny
+	scripts/deny.sh
 
 fuzz: ## Fuzz targets, ten minutes each or SECONDS=...; needs cargo-fuzz
 	SECONDS_EACH=$(or $(SECONDS),600) scripts/fuzz.sh
