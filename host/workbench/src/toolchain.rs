@@ -73,7 +73,8 @@ pub(crate) async fn run(command: &mut Command, hint: &'static str) -> Result<(),
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    command.stdin(Stdio::null()).kill_on_drop(true);
+    // Of a mistake in the plugin's source, what the compiler says of it is of use, not the compiler's own stack.
+    command.env("RUST_BACKTRACE", "0").stdin(Stdio::null()).kill_on_drop(true);
     let output = match command.output().await {
         Ok(output) => output,
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
