@@ -297,6 +297,7 @@ pub(crate) async fn install_as(
             "name": name, "reference": reference.to_string(), "digest": digest,
             "ready": state == Readiness::Ready,
         }))?,
+        Output::Text if matches!(state, Readiness::Failed { .. }) => {}
         Output::Text => output::line(format!("plugin {name} installed at {digest}"))?,
     }
     match state {

@@ -2,6 +2,7 @@
 //! [`Sandbox::new`](crate::Sandbox::new). The settings here are what "no ambient authority" and "bounded" mean in code:
 //! no threads, no nondeterminism that a plugin could read, every pool of a fixed size.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -11,6 +12,7 @@ use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAll
 
 use crate::config::Config;
 use crate::error::SandboxError;
+use crate::functions::Functions;
 
 /// The length of a tick. A running call is looked at between one and [`SLICE`] ticks after it last was.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
@@ -34,12 +36,18 @@ const CORE_INSTANCES: u32 = 64;
 /// Ticks without a call after which the ticker sleeps until the next one, so that an idle host does not wake up.
 const IDLE_TICKS: u32 = 64;
 
-/// Makes the engine. Where address space is short (a container's or a user's limit) the pool is halved until it fits.
-pub(crate) fn start(config: &Config) -> Result<Engine, SandboxError> {
+/// Makes the engine, which keeps compiled functions in a directory if there is one. Where address space is short (a container's or a user's limit) the pool is halved until it fits.
+pub(crate) fn start(config: &Config, kept: Option<&Path>) -> Result<Engine, SandboxError> {
+    let functions = kept.and_then(Functions::open).map(Arc::new);
     // Twice the instances: a call that calls another plugin holds one while the other runs.
     let mut instances = config.max_instances.max(4).saturating_mul(2);
     loop {
-        match Engine::new(&settings(instances, config.max_memory)) {
+        let mut settings = settings(instances, config.max_memory);
+        if let Some(functions) = &functions {
+            let broken = |error: wasmtime::Error| SandboxError::Engine(format!("{error:#}"));
+            settings.enable_incremental_compilation(Arc::clone(functions) as _).map_err(broken)?;
+        }
+        match Engine::new(&settings) {
             Ok(engine) => return Ok(engine),
             Err(error) if instances > 8 => {
                 instances /= 2;

@@ -14,6 +14,7 @@ pub mod contract;
 mod crew;
 mod engine;
 mod error;
+mod functions;
 mod gate;
 mod load;
 mod metrics;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
-use crate::cache::{CodeCache, Found};
+use crate::cache::{self, CodeCache, Found};
 use crate::call;
 use crate::config::{Config, Limits};
 use crate::crew::Crew;
@@ -74,7 +74,8 @@ pub(crate) struct Host {
 impl Sandbox {
     /// Starts the engine, its ticker and the crew.
     pub fn new(config: Config, services: Services, metrics: Metrics) -> Result<Sandbox, SandboxError> {
-        let engine = engine::start(&config)?;
+        let kept = config.cache_dir.as_deref().and_then(cache::trusted);
+        let engine = engine::start(&config, kept)?;
         let host = Host {
             ticker: Ticker::start(&engine)?,
             crew: Crew::start(config.crew)?,
@@ -85,7 +86,7 @@ impl Sandbox {
             runtime: tokio::runtime::Handle::try_current().ok(),
             outer: Shared::new(config.max_instances as usize),
             nested: Shared::new(config.max_instances as usize),
-            cache: CodeCache::open(config.cache_dir.as_deref(), &engine),
+            cache: CodeCache::open(kept, &engine),
             engine,
             config,
         };

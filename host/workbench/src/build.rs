@@ -131,6 +131,8 @@ async fn rust(root: &Path) -> Result<PathBuf, BuildError> {
     let sysroot = PathBuf::from(printed("rustc", &["--print", "sysroot"], hint).await?);
     if let Some(rustc) = std::env::var_os("PURLIN_WASM_RUSTC") {
         cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_abort");
+        // All projects share std, which takes a minute or more. What is made of the project itself stays in its folder.
+        cargo.env("CARGO_BUILD_BUILD_DIR", toolchain::rust());
         let host = printed("rustc", &["--print", "host-tuple"], hint).await?;
         let linker = sysroot.join("lib/rustlib").join(host).join("bin/rust-lld");
         cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);

@@ -15,15 +15,25 @@ const COMPONENTIZE_PY: &str = "componentize-py==0.25.0";
 /// What is installed for JavaScript.
 const COMPONENTIZE_JS: [&str; 2] = ["@bytecodealliance/componentize-js@0.23.0", "esbuild@0.28.1"];
 
+/// Where toolchains lie.
+fn root() -> PathBuf {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/purlin"));
+    let cache = std::env::var_os("PURLIN_CACHE").map(PathBuf::from).or_else(home);
+    cache.unwrap_or_else(|| PathBuf::from(".purlin")).join("toolchains")
+}
+
+/// Where Rust's standard library is kept once it was built from source. Cargo keeps apart what must be, by compiler and
+/// settings, and lets one build in at a time.
+pub(crate) fn rust() -> PathBuf {
+    root().join("rust-std")
+}
+
 /// The folder in which a version of a toolchain lies, installed if it was not.
 async fn installed(
     name: &str,
     install: impl AsyncFnOnce(&Path) -> Result<(), BuildError>,
 ) -> Result<PathBuf, BuildError> {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/purlin"));
-    let cache = std::env::var_os("PURLIN_CACHE").map(PathBuf::from).or_else(home);
-    let root = cache.unwrap_or_else(|| PathBuf::from(".purlin")).join("toolchains");
-    let folder = root.join(name);
+    let folder = root().join(name);
     let complete = folder.join(".complete");
     if complete.exists() {
         return Ok(folder);
@@ -73,7 +83,8 @@ pub(crate) async fn run(command: &mut Command, hint: &'static str) -> Result<(),
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    command.stdin(Stdio::null()).kill_on_drop(true);
+    // Of a mistake in the plugin's source, what the compiler says of it is of use, not the compiler's own stack.
+    command.env("RUST_BACKTRACE", "0").stdin(Stdio::null()).kill_on_drop(true);
     let output = match command.output().await {
         Ok(output) => output,
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => {

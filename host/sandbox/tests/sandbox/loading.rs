@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use purlin_registry::Manifest;
 use purlin_sandbox::{Capability, Config, LoadError, Metrics, Sandbox};
@@ -122,7 +123,9 @@ async fn compiled_code_is_kept_checked_and_made_again_when_damaged() {
     assert_eq!(fs::metadata(&cache).expect("cache").permissions().mode() & 0o777, 0o700);
     assert_eq!(lookups().await, r#"{result="hit"} 1"#);
 
-    let file = fs::read_dir(&cache).expect("list").next().expect("one file").expect("entry").path();
+    let is_code = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "cwasm");
+    let files = fs::read_dir(&cache).expect("list").map(|entry| entry.expect("entry").path());
+    let file = files.into_iter().find(is_code).expect("one file");
     let mut code = fs::read(&file).expect("read");
     let middle = code.len() / 2;
     code[middle] ^= 1;
@@ -132,4 +135,26 @@ async fn compiled_code_is_kept_checked_and_made_again_when_damaged() {
 
     fs::write(&file, b"short").expect("truncate");
     assert_eq!(lookups().await, r#"{result="corrupt"} 1"#);
+
+    // Functions that were compiled are found again where the component's code is not. The compiler's key of a function
+    // is another now and then, so the store may grow by some.
+    let functions = cache.join("functions.newer");
+    let size = || fs::metadata(&functions).expect("functions").len();
+    assert_eq!(fs::metadata(&functions).expect("functions").permissions().mode() & 0o777, 0o600);
+    let before = size();
+    assert!(before > 0);
+    fs::remove_file(&file).expect("remove");
+    assert_eq!(lookups().await, r#"{result="miss"} 1"#);
+    assert!((before..before + before / 2).contains(&size()), "{before} and then {}", size());
+
+    // Damaged, they are compiled again.
+    fs::remove_file(&file).expect("remove");
+    let damaged: Vec<u8> = fs::read(&functions).expect("read").iter().map(|byte| !byte).collect();
+    fs::write(&functions, damaged).expect("damage");
+    assert_eq!(lookups().await, r#"{result="miss"} 1"#);
+    let again = size();
+    assert!(again > 0);
+    fs::remove_file(&file).expect("remove");
+    assert_eq!(lookups().await, r#"{result="miss"} 1"#);
+    assert!((again..again + again / 2).contains(&size()), "{again} and then {}", size());
 }

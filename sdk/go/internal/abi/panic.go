@@ -2,6 +2,7 @@ package abi
 
 import (
 	"fmt"
+	"os"
 	"runtime/debug"
 
 	"purlin.dev/plugin/log"
@@ -11,6 +12,7 @@ import (
 func Panics() {
 	if value := recover(); value != nil {
 		log.Error(fmt.Sprintf("panic: %v\n%s", value, debug.Stack()))
-		panic(value)
+		// Not a panic again: the runtime would print all that a second time, word by word.
+		os.Exit(2)
 	}
 }
