@@ -16,7 +16,7 @@ build: ## Build the binary (debug)
 demo: ## Build Purlin and run its main job on real input: a Katib experiment, unmodified
 	scripts/demo.sh
 
-test: lint unit plugins-unit plugins-check e2e conformance faults-short hostile console ## All tests that CI runs
+test: lint unit plugins-unit plugins-check e2e conformance faults-short hostile supply console sdk cluster-short e2e-cluster ## All tests that CI runs
 	@echo "all tests passed"
 
 lint: ## Formatting and lints, as CI demands them
