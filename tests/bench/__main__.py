@@ -11,7 +11,6 @@ from harness.server import binary
 
 from . import experiments, peers, rates
 
-
 # Seconds after which a started server counts as idle.
 IDLE = 30
 

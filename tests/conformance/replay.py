@@ -9,7 +9,6 @@ from . import compare
 from .normalise import Normaliser
 from .session import Exchange, Session
 
-
 BROKE_OFF = "(the case could not go on)"
 
 

@@ -14,11 +14,11 @@ from conformance.session import Server as Connection
 from harness import processes
 from harness.kubectl import Kubectl
 from harness.registry import push_layout
-from harness.server import REPOSITORY, Server, running
+from harness.server import Server, running
 from harness.wait import until
+from objects import GROUP, LAYOUT, made, plugin
 
-LAYOUT = REPOSITORY / "plugins/testing/dist"
-GROUP = "testing.purlin.dev"
+LIMITS = {"memory": "64Mi", "deadline": "1s", "output": "8Mi", "concurrency": 2}
 # Each with words of which the Event's reason or message must have one (case aside).
 MODES = {
     "trap": ["trap", "unreachable"],
@@ -54,23 +54,6 @@ CALM_MODES = [
 ]
 
 
-def plugin(name, image):
-    return {
-        "apiVersion": "purlin.dev/v1alpha1",
-        "kind": "Plugin",
-        "metadata": {"name": name},
-        "spec": {
-            "image": image,
-            "grants": ["kube(write core/ConfigMap)", "kube(read core/ConfigMap)"],
-            "limits": {"memory": "64Mi", "deadline": "1s", "output": "8Mi", "concurrency": 2},
-        },
-    }
-
-
-def made(kind, name, **spec):
-    return {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     with running(Server(tmp_path_factory.mktemp("hostile"))) as server:
@@ -81,10 +64,9 @@ def server(tmp_path_factory):
 def kubectl(server):
     everywhere = Kubectl(server.kubeconfig, home=server.directory)
     images = push_layout(LAYOUT, server.registry)
-    everywhere.apply(
-        plugin("dialect-echo", images["dialect-echo"]), plugin("dialect-hostile", images["dialect-hostile"])
-    )
-    for name in ("dialect-echo", "dialect-hostile"):
+    names = ("dialect-echo", "dialect-hostile")
+    everywhere.apply(*(plugin(name, images[name], **LIMITS) for name in names))
+    for name in names:
         everywhere("wait", f"plugins.purlin.dev/{name}", "--for=condition=Ready", "--timeout=60s", timeout=90)
     everywhere("create", "namespace", "arena")
     kinds = f"echoes.{GROUP},hostiles.{GROUP}"

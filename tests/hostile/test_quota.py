@@ -3,29 +3,11 @@
 import pytest
 from harness.kubectl import Kubectl
 from harness.registry import push_layout
-from harness.server import REPOSITORY, Server, running
+from harness.server import Server, running
 from harness.wait import until
+from objects import LAYOUT, made, plugin
 
-LAYOUT = REPOSITORY / "plugins/testing/dist"
-GROUP = "testing.purlin.dev"
 CPU, MEMORY = "purlin.dev/plugin-cpu", "purlin.dev/plugin-memory"
-
-
-def plugin(name, image):
-    return {
-        "apiVersion": "purlin.dev/v1alpha1",
-        "kind": "Plugin",
-        "metadata": {"name": name},
-        "spec": {
-            "image": image,
-            "grants": ["kube(write core/ConfigMap)", "kube(read core/ConfigMap)"],
-            "limits": {"memory": "256Mi", "deadline": "2s"},
-        },
-    }
-
-
-def made(kind, name, **spec):
-    return {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
 def quota(**hard):
@@ -44,7 +26,7 @@ def cluster(tmp_path_factory):
         everywhere = Kubectl(server.kubeconfig, home=server.directory)
         images = push_layout(LAYOUT, server.registry)
         names = ("dialect-echo", "dialect-hostile")
-        everywhere.apply(*(plugin(name, images[name]) for name in names))
+        everywhere.apply(*(plugin(name, images[name], memory="256Mi", deadline="2s") for name in names))
         for name in names:
             everywhere("wait", f"plugins.purlin.dev/{name}", "--for=condition=Ready", "--timeout=60s", timeout=90)
         everywhere("create", "namespace", "calm")

@@ -30,6 +30,6 @@ def delete(name: str) -> None:
     _host.interface("blobs").delete(name)
 
 
-def list(prefix: str = "") -> "list[Info]":
+def list(prefix: str = "") -> list[Info]:
     """Blobs whose names begin with ``prefix``, in order."""
     return _host.interface("blobs").list(prefix)
