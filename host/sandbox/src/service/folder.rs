@@ -1,8 +1,8 @@
 //! Blobs as files in a folder: one folder a plugin, one file a blob. A file's name is the blob's in hexadecimal, so that
-//! no name can mean anything to the file system.
+//! no name can mean anything to the file system; a name that is longer than a file's may be goes on in a folder of its own.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use tokio::fs;
@@ -14,8 +14,14 @@ use crate::contract::{BlobInfo, HostError};
 /// The most that one plugin may keep, in bytes.
 const QUOTA: u64 = 4 << 30;
 
-/// The longest name of a blob here, in bytes: file systems allow 255, and the hexadecimal form has two for each.
-const MAX_PLAIN: usize = 120;
+/// Bytes of a blob's name that go into a file's name: file systems allow 255, and the hexadecimal form has two for each.
+const PART: usize = 120;
+
+/// What the names of folders end with in which a blob's name goes on.
+const GOES_ON: &str = "-";
+
+/// The longest name of a blob, in bytes, as the contract says.
+const MAX_NAME: usize = 253;
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -34,26 +40,43 @@ impl BlobFolder {
     }
 
     fn file(&self, plugin: &PluginId, name: &str) -> Result<PathBuf, HostError> {
-        if name.len() > MAX_PLAIN {
-            return Err(HostError::Invalid(format!("names of blobs have at most {MAX_PLAIN} bytes here")));
+        if name.len() > MAX_NAME {
+            return Err(HostError::Invalid(format!("names of blobs have at most {MAX_NAME} bytes")));
         }
-        Ok(self.of(plugin).join(hex::encode(name)))
+        let mut path = self.of(plugin);
+        let mut rest = name.as_bytes();
+        while let Some((part, more)) = rest.split_at_checked(PART).filter(|(_, more)| !more.is_empty()) {
+            path.push(hex::encode(part) + GOES_ON);
+            rest = more;
+        }
+        path.push(hex::encode(rest));
+        Ok(path)
     }
 
     /// Names and sizes.
     async fn all(&self, plugin: &PluginId) -> Result<Vec<BlobInfo>, HostError> {
-        let mut entries = match fs::read_dir(self.of(plugin)).await {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(&error)),
-        };
         let mut found = Vec::new();
-        while let Some(entry) = entries.next_entry().await.map_err(|error| failed(&error))? {
-            // What is being written has a name that is no hexadecimal.
-            let name = entry.file_name().to_str().and_then(|name| hex::decode(name).ok());
-            let Some(name) = name.and_then(|name| String::from_utf8(name).ok()) else { continue };
-            let size = entry.metadata().await.map_err(|error| failed(&error))?.len();
-            found.push(BlobInfo { name, size });
+        let mut folders = vec![(self.of(plugin), Vec::new())];
+        while let Some((folder, begun)) = folders.pop() {
+            let mut entries = match fs::read_dir(&folder).await {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed(&error)),
+            };
+            while let Some(entry) = entries.next_entry().await.map_err(|error| failed(&error))? {
+                let file = entry.file_name();
+                let Some(file) = file.to_str() else { continue };
+                let part = file.strip_suffix(GOES_ON);
+                // What is being written has a name that is no hexadecimal.
+                let Ok(bytes) = hex::decode(part.unwrap_or(file)) else { continue };
+                let name = [begun.as_slice(), &bytes].concat();
+                if part.is_some() {
+                    folders.push((entry.path(), name));
+                } else if let Ok(name) = String::from_utf8(name) {
+                    let size = entry.metadata().await.map_err(|error| failed(&error))?.len();
+                    found.push(BlobInfo { name, size });
+                }
+            }
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
@@ -87,7 +110,7 @@ impl Blobs for BlobFolder {
         if others + content.len() as u64 > QUOTA {
             return Err(HostError::TooLarge(QUOTA));
         }
-        let folder = self.of(plugin);
+        let folder = file.parent().map_or_else(|| self.of(plugin), Path::to_path_buf);
         let write = async {
             fs::create_dir_all(&folder).await?;
             let part = folder.join(format!("{}.part", uuid::Uuid::new_v4()));
@@ -150,6 +173,29 @@ mod tests {
         store.delete(&a, "x/y").await.expect("delete again");
         assert_eq!(store.read(&a, "x/y", 0, 9).await, Ok(None));
         assert_eq!(store.read(&b, "x/y", 0, 9).await, Ok(Some(b"other".to_vec())));
-        assert!(matches!(store.write(&a, &"x".repeat(200), vec![]).await, Err(HostError::Invalid(_))));
+    }
+
+    #[tokio::test]
+    async fn a_name_may_be_as_long_as_the_contract_says() {
+        let id = PluginId { name: "one".to_owned(), uid: "a".to_owned() };
+        let dir = tempfile::tempdir().expect("dir");
+        let store = BlobFolder::new(dir.path().join("blobs"));
+        let long = |length: usize| "x/".repeat(length / 2) + &"y".repeat(length % 2);
+        let lengths = [1, 119, 120, 121, 240, 241, 253];
+        for length in lengths {
+            store.write(&id, &long(length), vec![7; length]).await.expect("write");
+        }
+        for length in lengths {
+            let content = store.read(&id, &long(length), 0, 999).await.expect("read");
+            assert_eq!(content, Some(vec![7; length]));
+        }
+        let listed = store.list(&id, "x/").await.expect("list");
+        let mut sizes: Vec<_> = listed.iter().map(|blob| (blob.name.len(), blob.size)).collect();
+        sizes.sort_unstable();
+        assert_eq!(sizes, lengths[1..].iter().map(|length| (*length, *length as u64)).collect::<Vec<_>>());
+        store.delete(&id, &long(241)).await.expect("delete");
+        assert_eq!(store.read(&id, &long(241), 0, 9).await, Ok(None));
+        assert!(store.read(&id, &long(240), 0, 9).await.expect("read").is_some());
+        assert!(matches!(store.write(&id, &"x".repeat(254), vec![]).await, Err(HostError::Invalid(_))));
     }
 }
