@@ -141,6 +141,20 @@ def test_a_policy_decides_over_running_plugins(purlin, server, registry, mine, t
         kubectl("delete", "plugin", "judged", "--ignore-not-found")
 
 
+def test_what_was_signed_meanwhile_is_installed_at_once(purlin, server, mine, tmp_path):
+    kubectl = Kubectl(server.kubeconfig, home=tmp_path)
+    purlin("plugin", "keygen")
+    try:
+        kubectl.apply(policy(mine.rpartition("/")[0], "require", acme=(tmp_path / "cosign.pub").read_text()))
+        assert "SignatureMissing" in purlin.fails("plugin", "install", mine, "--name", "late", "--yes")
+        purlin("plugin", "sign", mine, "--key", "cosign.key")
+        # The object is as it was; the person asks for it to be looked at again.
+        assert purlin.json("plugin", "install", mine, "--name", "late", "--yes")["ready"] is True
+    finally:
+        kubectl("delete", "pluginpolicy", "test", "--ignore-not-found")
+        kubectl("delete", "plugin", "late", "--ignore-not-found")
+
+
 def test_a_key_in_a_secret_and_one_that_is_not_there(purlin, server, mine, tmp_path):
     kubectl = Kubectl(server.kubeconfig, home=tmp_path)
     purlin("plugin", "keygen")

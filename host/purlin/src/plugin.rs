@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
+use jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::wait::{Condition as _, await_condition};
 use kube::{Api, Client, ResourceExt as _};
-use purlin_kernel::api::Plugin;
+use purlin_kernel::api::{Plugin, REQUESTED_AT};
 use purlin_registry::{Artifact, Capability, Manifest, Reference, Resolved};
 use serde_json::{Value, json};
 
@@ -319,7 +320,7 @@ pub(crate) async fn apply(
     let object = json!({
         "apiVersion": "purlin.dev/v1alpha1",
         "kind": "Plugin",
-        "metadata": {"name": name},
+        "metadata": {"name": name, "annotations": {REQUESTED_AT: format!("{:.3}", Timestamp::now())}},
         "spec": {"image": reference.to_string(), "digest": digest, "grants": grants},
     });
     let applied = api
@@ -329,12 +330,14 @@ pub(crate) async fn apply(
     if wait.is_zero() { Ok(Readiness::Pending) } else { settled(api, name, applied, wait).await }
 }
 
-/// Waits until the object says whether it is ready in the generation that was applied.
+/// Waits until the object says whether it is ready, as it was asked to by what was applied.
 async fn settled(api: Api<Plugin>, name: &str, applied: Plugin, wait: Duration) -> Result<Readiness> {
-    let generation = applied.metadata.generation;
+    let request = applied.annotations().get(REQUESTED_AT).cloned();
     let condition = (move |plugin: Option<&Plugin>| {
         plugin.is_some_and(|plugin| {
-            plugin.metadata.generation >= generation && Readiness::of(plugin) != Readiness::Pending
+            let seen = plugin.status.as_ref().and_then(|status| status.observed_request.as_ref());
+            // Timestamps of one length: a later one is greater. Somebody may have asked again meanwhile.
+            seen >= request.as_ref() && Readiness::of(plugin) != Readiness::Pending
         })
     })
     .and(|_: Option<&Plugin>| true);

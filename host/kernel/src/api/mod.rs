@@ -20,7 +20,7 @@ pub use experiment::{
     MetricFormat, MetricSource, MetricStrategy, MetricValue, MetricsCollector, Objective, OptimalTrial,
     Parameter, ParameterType, ResumePolicy, Scale, Setting, TrialCounts, TrialParameter, TrialTemplate,
 };
-pub use plugin::{Limits, OwnedKind, Plugin, PluginSpec, PluginStatus, RolledBack, Serving};
+pub use plugin::{Limits, OwnedKind, Plugin, PluginSpec, PluginStatus, REQUESTED_AT, RolledBack, Serving};
 pub use policy::{PluginPolicy, PluginPolicySpec, PluginPolicyStatus, PullSecret};
 pub use trial::{Measurement, ObservedMetric, Trial, TrialSpec, TrialStatus};
 

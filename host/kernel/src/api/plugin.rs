@@ -69,6 +69,10 @@ pub struct Limits {
     pub concurrency: Option<u32>,
 }
 
+/// The annotation of a Plugin by which a person has it looked at again although its spec is the same, as after a signature
+/// was made: any new value, such as the time.
+pub const REQUESTED_AT: &str = "purlin.dev/requested-at";
+
 /// What became of a plugin.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -76,6 +80,9 @@ pub struct PluginStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The value of the annotation `purlin.dev/requested-at` that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_request: Option<String>,
     /// The reference that `digest` was resolved from; a digest is locked to its reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,

@@ -32,7 +32,9 @@ use purlin_sandbox::contract::Fault;
 use purlin_sandbox::service::PluginId;
 use tokio::sync::Mutex;
 
-use crate::api::{Change, GROUP, OwnedKind, Plugin, PluginStatus, RolledBack, Serving, set_condition};
+use crate::api::{
+    Change, GROUP, OwnedKind, Plugin, PluginStatus, REQUESTED_AT, RolledBack, Serving, set_condition,
+};
 use crate::cache::{CachedObject, Kind, ParseError};
 use crate::dialect::{DialectEngine, RunningDialect};
 use crate::digest::seed;
@@ -643,6 +645,7 @@ impl<'a> Report<'a> {
     fn new(plugin: &'a Plugin) -> Self {
         let mut status = plugin.status.clone().unwrap_or_default();
         status.observed_generation = plugin.metadata.generation;
+        status.observed_request = plugin.annotations().get(REQUESTED_AT).cloned();
         Report { plugin, status, now: Timestamp::now() }
     }
 
