@@ -72,7 +72,9 @@ class Normaliser:
         columns = table.get("columnDefinitions")
         if isinstance(columns, list):  # a watch says them once, with its first event
             ages = ("Age", "Last Seen", "First Seen", "Duration")
-            self.ages = [i for i, column in enumerate(columns) if column.get("name") in ages]
+            # A definition's own columns have names of their own.
+            aged = lambda column: column.get("name") in ages or column.get("type") == "date"
+            self.ages = [i for i, column in enumerate(columns) if aged(column)]
         rows = []
         for row in table.get("rows") or []:
             cells = list(row["cells"])

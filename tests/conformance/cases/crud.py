@@ -234,6 +234,9 @@ def pod_updates_are_limited(s):
 @case
 def pod_deletion_is_graceful(s):
     path = s.path("pods")
+    # Bound long before it is deleted: a busy real server may not have noticed a binding yet, and then deletes at once.
+    bound = pod("c")
+    s.post(path, {**bound, "spec": {**bound["spec"], "nodeName": "elsewhere"}})
     s.post(path, pod("a"))
     s.delete(f"{path}/a")
     s.get(f"{path}/a")
@@ -249,13 +252,15 @@ def pod_deletion_is_graceful(s):
     )
     s.get(f"{path}/b", only=lambda j: [j["spec"].get("nodeName"), j["status"]])
     s.delete(
-        f"{path}/b",
+        f"{path}/c",
         {"gracePeriodSeconds": 30},
         only=lambda j: [
             j["metadata"].get("deletionGracePeriodSeconds"),
             j["metadata"].get("deletionTimestamp"),
         ],
     )
+    s.delete(f"{path}/c", {"gracePeriodSeconds": 0}, only=lambda j: j["kind"])
+    s.get(f"{path}/c")
     s.delete(f"{path}/b", {"gracePeriodSeconds": 0}, only=lambda j: j["kind"])
     s.get(f"{path}/b")
 
