@@ -318,6 +318,7 @@ impl Manifest {
                     access,
                     group: group.to_owned(),
                     kind: Some(kind.kind.clone()),
+                    unless_owned: false,
                     namespaces: BTreeSet::new(),
                 };
                 requests.push(CapabilityRequest {

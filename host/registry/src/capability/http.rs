@@ -180,6 +180,13 @@ impl HttpGrant {
             (Some(a), Some(b)) if a != b => return None,
             (a, b) => a.or(b),
         };
+        let host = self.host.intersect(&other.host)?;
+        // An address that only one side writes is one that the other lets be reached, or none: `*` is no private address.
+        if let HostPattern::Address(address) = host
+            && !(self.admits(address) && other.admits(address))
+        {
+            return None;
+        }
         let narrower = |a: &IpNet, b: &IpNet| match (a.contains(b), b.contains(a)) {
             (true, _) => Some(*b),
             (_, true) => Some(*a),
@@ -189,7 +196,7 @@ impl HttpGrant {
         Some(HttpGrant {
             methods: both(&self.methods, &other.methods)?,
             scheme: self.scheme,
-            host: self.host.intersect(&other.host)?,
+            host,
             port,
             ranges: ranges.collect(),
         })

@@ -17,11 +17,15 @@ const POWERFUL_GROUPS: &[&str] = &[
     "rbac.authorization.k8s.io",
 ];
 
+/// What is written behind a kind that is left out where it is another plugin's.
+const UNLESS_OWNED: &str = " unless owned";
+
 /// Access to objects, as `ACCESS GROUP/KIND [in NAMESPACE,...]`: `write batch/Job`, `read core/Pod in team-a`,
 /// `write apps/*`. The core group is written `core`. Without `in` it holds in every namespace, and for kinds without one.
 ///
 /// `apps/*` stands for the kinds of a group that are not another plugin's and do not decide who may do what; those have
-/// to be named.
+/// to be named. `apps/Deployment unless owned` is one kind of such a pattern: what remains of `apps/*` for a plugin that
+/// asks for Deployments.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KubeGrant {
     /// What may be done.
@@ -30,6 +34,8 @@ pub struct KubeGrant {
     pub group: String,
     /// The kind; `None` for those of the group that need not be named.
     pub kind: Option<String>,
+    /// Whether the named kind is left out where it is another plugin's. A pattern leaves those out anyway.
+    pub unless_owned: bool,
     /// The namespaces; empty for all.
     pub namespaces: BTreeSet<String>,
 }
@@ -66,7 +72,7 @@ impl KubeGrant {
         self.access == access
             && self.group == group
             && match &self.kind {
-                Some(named) => named == kind,
+                Some(named) => named == kind && !(self.unless_owned && foreign),
                 None => !foreign && !POWERFUL_GROUPS.contains(&group),
             }
     }
@@ -82,8 +88,11 @@ impl KubeGrant {
             (Some(kind), _) | (None, Some(kind)) => Some(kind.clone()),
             (None, None) => None,
         };
+        // Where one side is a pattern, its limits hold for the kind that the other side names.
+        let pattern = self.kind.is_none() || other.kind.is_none();
+        let unless_owned = kind.is_some() && (pattern || self.unless_owned || other.unless_owned);
         let namespaces = both(&self.namespaces, &other.namespaces)?;
-        Some(KubeGrant { access: self.access, group: self.group.clone(), kind, namespaces })
+        Some(KubeGrant { access: self.access, group: self.group.clone(), kind, unless_owned, namespaces })
     }
 }
 
@@ -91,6 +100,9 @@ impl fmt::Display for KubeGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let group = if self.group.is_empty() { "core" } else { &self.group };
         write!(f, "{} {group}/{}", self.access.as_str(), self.kind.as_deref().unwrap_or("*"))?;
+        if self.unless_owned {
+            f.write_str(UNLESS_OWNED)?;
+        }
         write_namespaces(f, &self.namespaces)
     }
 }
@@ -109,6 +121,11 @@ impl FromStr for KubeGrant {
             other => return Err(format!("{other:?} is neither `read` nor `write`; {FORM}")),
         };
         let (group, kind) = kind.split_once('/').ok_or(FORM)?;
+        let named = kind.strip_suffix(UNLESS_OWNED);
+        if named == Some("*") {
+            return Err("`*` never covers what another plugin owns; leave out `unless owned`".to_owned());
+        }
+        let (kind, unless_owned) = (named.unwrap_or(kind), named.is_some());
         if !is_dns_subdomain(group) {
             return Err(format!("{group:?} is no API group; the core group is written `core`"));
         }
@@ -122,6 +139,7 @@ impl FromStr for KubeGrant {
             access,
             group: if group == "core" { String::new() } else { group.to_owned() },
             kind: (kind != "*").then(|| kind.to_owned()),
+            unless_owned,
             namespaces,
         })
     }

@@ -107,6 +107,15 @@ fn a_pattern_over_kinds_covers_neither_foreign_nor_powerful_ones() {
     let all = rights(&["kube(write kubeflow.org/*)"], &["kube(write kubeflow.org/*)"]);
     assert!(all.kube(Access::Write, "kubeflow.org", "TFJob", "a", false));
     assert!(!all.kube(Access::Write, "kubeflow.org", "TFJob", "a", true));
+    // Nor does it where the plugin names the kind: what was granted decides.
+    let asked = "kube(write kubeflow.org/TFJob)";
+    let some = rights(&[asked], &["kube(write kubeflow.org/*)"]);
+    assert!(some.kube(Access::Write, "kubeflow.org", "TFJob", "a", false));
+    assert!(!some.kube(Access::Write, "kubeflow.org", "TFJob", "a", true));
+    let shown: Vec<_> = some.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["kube(write kubeflow.org/TFJob unless owned)"]);
+    assert!(rights(&[asked], &[asked]).kube(Access::Write, "kubeflow.org", "TFJob", "a", true));
+    assert!("kube(write kubeflow.org/* unless owned)".parse::<Capability>().is_err());
     let all =
         rights(&["kube(write rbac.authorization.k8s.io/*)"], &["kube(write rbac.authorization.k8s.io/*)"]);
     assert!(!all.kube(Access::Write, "rbac.authorization.k8s.io", "Role", "a", false));
@@ -118,6 +127,16 @@ fn a_pattern_over_kinds_covers_neither_foreign_nor_powerful_ones() {
         0,
         "a broad grant must not stand for a powerful kind"
     );
+}
+
+#[test]
+fn a_pattern_over_hosts_is_no_private_address_that_a_plugin_writes() {
+    let asked = ["http(GET http://169.254.169.254)"];
+    assert_eq!(rights(&asked, &["http(GET http://*)"]).iter().count(), 0);
+    assert_eq!(rights(&["http(GET http://8.8.8.8)"], &["http(GET http://*)"]).iter().count(), 1);
+    for granted in ["http(GET http://* in 169.254.0.0/16)", asked[0]] {
+        assert_eq!(rights(&asked, &[granted]).iter().count(), 1, "{granted}");
+    }
 }
 
 #[test]
@@ -203,7 +222,7 @@ fn addresses_that_are_not_public_need_their_range() {
 fn capability() -> impl Strategy<Value = Capability> {
     let text = prop_oneof![
         "http\\((GET|POST|GET,POST|\\*) (http://)?(\\*|a\\.x|b\\.x|\\*\\.x|\\*\\.a\\.x|10\\.0\\.0\\.1)(:80|:443|:\\*)?( in 10\\.0\\.0\\.0/(8|16))?\\)",
-        "kube\\((read|write) (core|batch|purlin\\.dev)/(Job|Pod|\\*)( in (a|b|a,b))?\\)",
+        "kube\\((read|write) (core|batch|purlin\\.dev)/(Job|Pod|Job unless owned|\\*)( in (a|b|a,b))?\\)",
         "pod-security\\(privileged( in (a|b|a,b))?\\)",
         "secret\\((a/)?(s|t)\\)",
         "kv|blob|call\\(tuner\\)",
@@ -251,6 +270,9 @@ fn deeds(capability: &Capability) -> Vec<bool> {
 }
 
 proptest! {
+    // Many, because what lets a plugin through is a rare pair: two were found after some thousands.
+    #![proptest_config(ProptestConfig::with_cases(8_000))]
+
     #[test]
     fn any_text_is_a_capability_or_none(text in "\\PC{0,40}") {
         if let Ok(capability) = text.parse::<Capability>() {
