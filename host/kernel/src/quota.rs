@@ -5,7 +5,7 @@
 //! replica limits the calls that it makes; a namespace is one replica's, so that is all of them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ use kube::{Client, Error as KubeError};
 use purlin_sandbox::quota::{CPU, MEMORY, Quota, Usage};
 use serde_json::json;
 
-use crate::cache::{Kind, ParseError};
+use crate::cache::{Kind, ParseError, Selection};
 use crate::event::EventRecorder;
 use crate::key::ObjectKey;
 use crate::reconcile::{Outcome, Reconciler, domain_of};
@@ -43,6 +43,9 @@ pub(crate) enum QuotaError {
     },
 }
 
+/// By quota: when its use was last written, and what it was.
+type Measured = BTreeMap<ObjectKey, (Instant, Duration)>;
+
 /// Reconciles ResourceQuotas as far as they speak of plugins.
 pub(crate) struct QuotaLoop {
     client: Client,
@@ -50,8 +53,7 @@ pub(crate) struct QuotaLoop {
     plugins: Arc<dyn PluginSource>,
     events: EventRecorder,
     holdings: Holdings,
-    /// By quota: when its use was last written, and what it was.
-    measured: Mutex<BTreeMap<ObjectKey, (Instant, Duration)>>,
+    measured: Mutex<Measured>,
 }
 
 impl QuotaLoop {
@@ -67,9 +69,10 @@ impl QuotaLoop {
 
     /// What holds in a namespace: the strictest of all its quotas.
     fn of(&self, namespace: &str) -> Result<Option<Quota>, ParseError> {
-        let objects = self.kind.read(|store| store.all());
+        let here = Selection { namespace: Some(namespace.to_owned()), ..Selection::default() };
+        let objects = self.kind.read(|store| store.select(&here));
         let mut strictest = None;
-        for cached in objects.iter().filter(|cached| cached.key().namespace == namespace) {
+        for cached in &objects {
             let hard = hard(cached.typed::<ResourceQuota>()?.as_ref());
             if let Some(quota) = quota(&hard).0 {
                 strictest = Some(stricter(strictest.unwrap_or_default(), quota));
@@ -78,10 +81,13 @@ impl QuotaLoop {
         Ok(strictest)
     }
 
+    fn measured(&self) -> MutexGuard<'_, Measured> {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The cores that were used on average since the last time, where there was one.
     fn cores(&self, key: &ObjectKey, usage: Usage, now: Instant) -> f64 {
-        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
-        match measured.insert(key.clone(), (now, usage.time)) {
+        match self.measured().insert(key.clone(), (now, usage.time)) {
             Some((at, before)) if now > at => {
                 usage.time.saturating_sub(before).as_secs_f64() / (now - at).as_secs_f64()
             }
@@ -148,7 +154,7 @@ impl Reconciler for QuotaLoop {
             None => BTreeMap::new(),
         };
         let Some(cached) = found.filter(|_| !own.is_empty()) else {
-            self.measured.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+            self.measured().remove(key);
             return Ok(Outcome::Settled);
         };
         if !self.holdings.holds(domain_of(key, self.holdings.shards())) {
@@ -160,7 +166,7 @@ impl Reconciler for QuotaLoop {
             self.events.tell(object.as_ref(), true, "InvalidQuota", &wrong.join("; "));
         }
         // The write comes back as a change: without this it would go round and round.
-        let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied();
+        let measured = self.measured().get(key).copied();
         let shown = &cached.object().data["status"]["hard"];
         let is_shown = own.iter().all(|(name, hard)| shown[*name].as_str() == Some(hard.0.as_str()));
         if let Some(rest) = measured.and_then(|(at, _)| MEASURE.checked_sub(at.elapsed()))
