@@ -147,8 +147,7 @@ fn prepare(host: &Arc<Host>, request: LoadRequest) -> Result<Core, LoadError> {
     let rights = manifest.rights(&request.grants);
     let asked: BTreeSet<_> =
         manifest.capabilities.iter().filter_map(|asked| asked.name.interface()).collect();
-    check_interfaces(&interfaces, &manifest, &asked)?;
-    check_grants(&interfaces, &manifest, &rights)?;
+    check_interfaces(&interfaces, &manifest, &rights)?;
     let wasi = interfaces.imports.iter().any(|import| wasi::serves(import));
     let component = compile(host, &request.component, &request.digest)?;
 
@@ -182,12 +181,9 @@ fn prepare(host: &Arc<Host>, request: LoadRequest) -> Result<Core, LoadError> {
     })
 }
 
-/// Whether all that the component imports is asked for, and what it exports is what its manifest says.
-fn check_interfaces(
-    interfaces: &Interfaces,
-    manifest: &Manifest,
-    asked: &BTreeSet<&'static str>,
-) -> Result<(), LoadError> {
+/// Whether all that the component imports is asked for, and granted where it cannot be without; and whether what it exports
+/// is what its manifest says.
+fn check_interfaces(interfaces: &Interfaces, manifest: &Manifest, rights: &Rights) -> Result<(), LoadError> {
     for import in &interfaces.imports {
         if wasi::serves(import) {
             continue;
@@ -201,12 +197,19 @@ fn check_interfaces(
         let Some(form) = Capability::form_of_interface(interface) else {
             return Err(LoadError::UnknownImport { import: import.clone() });
         };
-        if !asked.contains(interface) {
-            return Err(LoadError::NotGranted {
-                capability: form.to_owned(),
-                reason: "the manifest does not say".to_owned(),
-            });
+        if rights.allow_interface(interface) {
+            continue;
         }
+        let asked = |request: &&CapabilityRequest| request.name.interface() == Some(interface);
+        let mut requests = manifest.capabilities.iter().filter(asked).peekable();
+        let (capability, reason) = if requests.peek().is_none() {
+            (form.to_owned(), "the manifest does not say".to_owned())
+        } else if let Some(needed) = requests.find(|request| !request.optional) {
+            (needed.name.to_string(), needed.reason.clone())
+        } else {
+            continue;
+        };
+        return Err(LoadError::NotGranted { capability, reason });
     }
     for export in &interfaces.exports {
         own_interface(export, manifest)?;
@@ -214,25 +217,6 @@ fn check_interfaces(
     let wrong = mismatches(interfaces, manifest);
     if !wrong.is_empty() {
         return Err(ManifestError::Invalid(wrong).into());
-    }
-    Ok(())
-}
-
-/// Whether something was granted behind each interface that the component imports and cannot be without.
-fn check_grants(interfaces: &Interfaces, manifest: &Manifest, rights: &Rights) -> Result<(), LoadError> {
-    for import in &interfaces.imports {
-        let Some(interface) = own_interface(import, manifest)? else { continue };
-        if rights.allow_interface(interface) {
-            continue;
-        }
-        let needs =
-            |request: &&CapabilityRequest| !request.optional && request.name.interface() == Some(interface);
-        if let Some(missing) = manifest.capabilities.iter().find(needs) {
-            return Err(LoadError::NotGranted {
-                capability: missing.name.to_string(),
-                reason: missing.reason.clone(),
-            });
-        }
     }
     Ok(())
 }
