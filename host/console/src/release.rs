@@ -8,9 +8,9 @@ use std::time::Duration;
 use http::uri::Authority;
 use purlin_registry::capability::is_public;
 use purlin_registry::catalogue::{CatalogueError, Found};
-use purlin_registry::policy::{Finding, Mode};
+use purlin_registry::policy::Finding;
 use purlin_registry::signature::Outcome;
-use purlin_registry::{Artifact, Client, KindRef, Manifest, OwnedKind, Reference, ReferenceError, Verdict};
+use purlin_registry::{Artifact, Client, KindRef, Manifest, OwnedKind, Reference, Verdict};
 use serde::Serialize;
 use tokio::sync::{Mutex, Semaphore};
 use url::Host;
@@ -94,7 +94,7 @@ impl Releases {
         if let Some(known) = self.kept.lock().await.get(&key) {
             return Ok(known.clone());
         }
-        self.outside(index, found)?;
+        outside(index, found.resolved()?.reference())?;
         let artifact = self.bounded(&self.pulls, found, found.pull(&self.registry)).await??;
         let known = Arc::new(Known::of(&artifact));
         let mut kept = self.kept.lock().await;
@@ -111,22 +111,11 @@ impl Releases {
         index: &Reference,
         found: &Found,
     ) -> Result<Signature, ReleaseError> {
-        self.outside(index, found)?;
         let resolved = found.resolved()?;
+        outside(index, resolved.reference())?;
         let policy = self.policy.policy().await.ok_or(ReleaseError::Starting)?;
         let verify = self.registry.verify(&resolved, &policy);
         Ok(Signature::of(&self.bounded(&self.verifications, found, verify).await?))
-    }
-
-    fn outside(&self, index: &Reference, found: &Found) -> Result<(), ReleaseError> {
-        let reference = &found.release.reference;
-        let parsed: Reference = reference.parse().map_err(|source: ReferenceError| {
-            CatalogueError::Place { reference: reference.clone(), source }
-        })?;
-        if may_lead_to(index, &parsed) {
-            return Ok(());
-        }
-        Err(ReleaseError::Inside { index: index.to_string(), reference: reference.clone() })
     }
 
     async fn bounded<T>(
@@ -142,6 +131,14 @@ impl Releases {
         };
         tokio::time::timeout(PATIENCE, work).await.map_err(|_| late())?
     }
+}
+
+/// Refuses to be sent where an index may not lead.
+fn outside(index: &Reference, release: &Reference) -> Result<(), ReleaseError> {
+    if may_lead_to(index, release) {
+        return Ok(());
+    }
+    Err(ReleaseError::Inside { index: index.to_string(), reference: release.to_string() })
 }
 
 /// Whether an index may send this process to a registry: to its own and to those of the Internet, and not from there to
@@ -181,9 +178,7 @@ impl Signature {
         Signature {
             signed: verdict.is_signed(),
             allowed: verdict.allows(),
-            mode: match verdict.mode {
-                Mode::Off | Mode::Warn | Mode::Require => verdict.mode.to_string(),
-            },
+            mode: verdict.mode.to_string(),
             reason: verdict.reason(),
             message: verdict.to_string(),
             key: match &verdict.finding {

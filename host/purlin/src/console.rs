@@ -9,7 +9,7 @@ use kube::config::AuthInfo;
 use purlin_apiserver::{Mount, Right};
 use purlin_console::{Config, Console, PATH, PolicySource};
 use purlin_kernel::HeldPolicies;
-use purlin_registry::{Client, Policy, Reference, catalogue};
+use purlin_registry::{Client, Policy, Reference};
 use serde_json::json;
 
 use crate::cli::{ConsoleArgs, IndexArgs, Output};
@@ -17,12 +17,7 @@ use crate::{connect, output};
 
 /// The indexes that the console offers; by default that of the registry on `port`.
 pub(crate) fn indexes(args: &IndexArgs, port: u16) -> Result<Vec<Reference>> {
-    let mut names = args.indexes.clone();
-    names.retain(|name| !name.is_empty());
-    if names.is_empty() {
-        names =
-            catalogue::configured()?.unwrap_or_else(|| vec![format!("localhost:{port}/purlin/index:latest")]);
-    }
+    let names = args.names(&format!("localhost:{port}/purlin/index:latest"))?;
     let parse = |name: &String| name.parse().with_context(|| format!("cannot use the index {name}"));
     names.iter().map(parse).collect()
 }

@@ -9,9 +9,6 @@ use crate::client::{Client, ClientError, Resolved};
 use crate::index::{Index, IndexError, MAX_BYTES, MEDIA_TYPE, Release};
 use crate::reference::{Reference, ReferenceError};
 
-/// Names indexes, with commas between them; before the file.
-pub const VARIABLE: &str = "PURLIN_INDEX";
-
 /// Why there is nothing to choose from, or why what was chosen is not installed.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
@@ -70,17 +67,10 @@ pub enum CatalogueError {
     },
 }
 
-/// Indexes that the environment and the user's configuration name, in order: those of `$PURLIN_INDEX`, else the lines of
-/// `$XDG_CONFIG_HOME/purlin/indexes`; nothing where neither names any.
+/// Indexes that the user's configuration names, in order: the lines of `$XDG_CONFIG_HOME/purlin/indexes`; nothing where
+/// there is no such file.
 pub fn configured() -> Result<Option<Vec<String>>, CatalogueError> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(names) = set(VARIABLE) {
-        let names = names.to_string_lossy();
-        let names: Vec<_> = names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        if !names.is_empty() {
-            return Ok(Some(names));
-        }
-    }
     let folder = set("XDG_CONFIG_HOME")
         .map(PathBuf::from)
         .or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".config")));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use purlin_registry::catalogue::{self, CatalogueError};
 
 use super::{ClusterArgs, Output};
 
@@ -188,6 +189,18 @@ pub(crate) struct IndexArgs {
     /// ~/.config/purlin/indexes, else that of `purlin up`
     #[arg(long = "index", env = "PURLIN_INDEX", value_name = "REFERENCE", value_delimiter = ',')]
     pub(crate) indexes: Vec<String>,
+}
+
+impl IndexArgs {
+    /// Those that were given, else those of the user's configuration, else `local`.
+    pub(crate) fn names(&self, local: &str) -> Result<Vec<String>, CatalogueError> {
+        let mut names = self.indexes.clone();
+        names.retain(|name| !name.is_empty());
+        if names.is_empty() {
+            names = catalogue::configured()?.unwrap_or_else(|| vec![local.to_owned()]);
+        }
+        Ok(names)
+    }
 }
 
 #[derive(Debug, Args)]

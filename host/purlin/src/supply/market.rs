@@ -235,14 +235,8 @@ fn note(release: &Release, description: &str) -> String {
 
 /// Every index that is configured, in order. One that cannot be had is a failure: a name could mean another plugin.
 async fn all(registries: &Registries, args: &IndexArgs) -> Result<Vec<(String, Index)>> {
-    let mut names = args.indexes.clone();
-    names.retain(|name| !name.is_empty());
-    if names.is_empty() {
-        // The variable is among the flags already.
-        names = catalogue::configured()?.unwrap_or_else(|| vec![LOCAL.to_owned()]);
-    }
     let mut found = Vec::new();
-    for name in names {
+    for name in args.names(LOCAL)? {
         let index = catalogue::fetch(&registries.client, &name).await?;
         found.push((name, index));
     }
