@@ -2,7 +2,7 @@
 # Runs every fuzz target, or those named, for SECONDS_EACH (600) seconds each, and fails at the end where any found
 # something. Usage: fuzz.sh [TARGET...]. What was found lies in fuzz/artifacts/TARGET; to see it again:
 #   RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none TARGET fuzz/artifacts/TARGET/FILE
-# New inputs go to fuzz/work/TARGET, beside the seeds in fuzz/corpus/TARGET, which are committed.
+# New inputs go to fuzz/grown/TARGET, beside the seeds in fuzz/corpus/TARGET, which are committed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${SECONDS_EACH:-600}
@@ -18,10 +18,10 @@ cargo fuzz build "${options[@]}"
 failed=()
 for target in "${targets[@]}"; do
   echo "fuzz.sh: $target for $seconds s" >&2
-  seeds=("fuzz/work/$target" "fuzz/corpus/$target")
+  seeds=("fuzz/grown/$target" "fuzz/corpus/$target")
   # The plugins themselves, which are too large to be there twice.
   [ "$target" != component ] || seeds+=(plugins/dist/blobs/sha256)
-  mkdir -p "fuzz/work/$target"
+  mkdir -p "fuzz/grown/$target"
   cargo fuzz run "${options[@]}" "$target" "${seeds[@]}" -- \
     -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 || failed+=("$target")
 done

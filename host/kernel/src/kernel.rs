@@ -233,7 +233,7 @@ impl Kernel {
                 match install(client, "purlin-kernel", &definitions).await {
                     // Another server's trouble passes; alone in a process with the server, it is a fault.
                     Err(error) if holdings.is_shared() => {
-                        let error = crate::report(&error).to_string();
+                        let error = crate::report(&error);
                         if error != said {
                             tracing::warn!(error, "definitions not installed; trying again");
                             said = error;

@@ -31,8 +31,6 @@ pub mod shard;
 pub mod stage;
 mod trial;
 
-use std::fmt;
-
 pub use api::crds;
 pub use kernel::{Config, HeldPolicies, Kernel, KernelError, NAMESPACE, Readiness};
 pub use key::{Gvk, ObjectKey};
@@ -41,6 +39,6 @@ pub use plugin::SandboxedSource;
 pub use trial::PushConfig;
 
 /// An error and what caused it, in one line.
-pub(crate) fn report(error: &dyn std::error::Error) -> impl fmt::Display {
+pub(crate) fn report(error: &dyn std::error::Error) -> String {
     purlin_registry::with_causes(error.to_string(), error)
 }
