@@ -5,8 +5,10 @@
 
 mod condition;
 mod experiment;
+mod model;
 mod plugin;
 mod policy;
+mod route;
 mod trial;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -20,8 +22,15 @@ pub use experiment::{
     MetricFormat, MetricSource, MetricStrategy, MetricValue, MetricsCollector, Objective, OptimalTrial,
     Parameter, ParameterType, ResumePolicy, Scale, Setting, TrialCounts, TrialParameter, TrialTemplate,
 };
+pub use model::{
+    Batching, LoggingMode, Model, ModelContainer, ModelDevice, ModelFormat, ModelSource, ModelSpec,
+    ModelStatus, PayloadLogging, Recommendation, ResourceAmounts, Scaling, ScalingMetric,
+};
 pub use plugin::{Limits, OwnedKind, Plugin, PluginSpec, PluginStatus, REQUESTED_AT, RolledBack, Serving};
 pub use policy::{PluginPolicy, PluginPolicySpec, PluginPolicyStatus, PullSecret};
+pub use route::{
+    Graph, GraphNode, GraphStep, NodeKind, Route, RouteAuth, RouteBackend, RouteSpec, RouteStatus, StepData,
+};
 pub use trial::{Measurement, ObservedMetric, Trial, TrialSpec, TrialStatus};
 
 /// The group of every generic resource.
@@ -40,7 +49,7 @@ pub const INDEX_ANNOTATION: &str = "purlin.dev/trial-index";
 
 /// The definitions that an API server needs before the kernel can run.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![Plugin::crd(), PluginPolicy::crd(), Experiment::crd(), Trial::crd()]
+    vec![Plugin::crd(), PluginPolicy::crd(), Experiment::crd(), Trial::crd(), Model::crd(), Route::crd()]
 }
 
 /// The schema of a field that holds any JSON object.

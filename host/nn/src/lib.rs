@@ -1,0 +1,20 @@
+//! Inference on the host: what a tensor is, and the backends that compute graphs and language models behind wasi-nn.
+//!
+//! Called by the sandbox, on behalf of plugins that were granted `nn(ENCODING on DEVICE)`. It knows no Kubernetes, no
+//! plugin and no protocol; a graph comes in as files and goes out as a [`Graph`] that any number of threads may use.
+
+pub mod backend;
+pub mod error;
+pub mod model;
+pub mod tensor;
+
+pub use backend::{
+    Backend, Decoding, Device, Encoding, Graph, LanguageModel, LoadOptions, ModelFile, Sampling, TensorInfo,
+    Token,
+};
+pub use error::NnError;
+pub use model::{
+    Chunk, FinishReason, GenerateRequest, Generation, GenerationSettings, InferError, InferRequest,
+    InferResponse, InvalidField, Message, ModelMetadata, Parameter, Prompt, ServedModel, Tasks,
+};
+pub use tensor::{Datatype, Shape, Tensor, TensorError};
