@@ -93,21 +93,24 @@ const FORMS: &str = "the forms are call(tuner), http(METHODS HOST), kube(read|wr
                      pod-security(privileged), secret([NAMESPACE/]NAME), kv, blob, events(TYPE) and nn(ENCODING on DEVICE)";
 
 impl Capability {
-    /// The interface of `purlin:plugin` that a component imports to use it; `None` where the kernel acts for the plugin,
-    /// or the interface is of another package.
-    pub fn interface(&self) -> Option<&'static str> {
+    /// The interfaces that a component imports to use it, as [`Interfaces::short`](crate::component::short) names them;
+    /// none where the kernel acts for the plugin.
+    pub fn interfaces(&self) -> &'static [&'static str] {
         match self {
-            Capability::CallTuner => Some("tuners"),
-            Capability::Http(_) => Some("http"),
-            Capability::Secret(_) => Some("secrets"),
-            Capability::Kv => Some("kv"),
-            Capability::Blob => Some("blobs"),
-            Capability::Events(_) => Some("events"),
-            Capability::Kube(_) | Capability::PodSecurity(_) | Capability::Nn(_) => None,
+            Capability::CallTuner => &["tuners"],
+            Capability::Http(_) => &["http"],
+            Capability::Secret(_) => &["secrets"],
+            Capability::Kv => &["kv"],
+            Capability::Blob => &["blobs"],
+            Capability::Events(_) => &["events"],
+            Capability::Nn(_) => {
+                &["graphs", "language-models", "nn/errors", "nn/graph", "nn/inference", "nn/tensor"]
+            }
+            Capability::Kube(_) | Capability::PodSecurity(_) => &[],
         }
     }
 
-    /// How the capability behind an interface of `purlin:plugin` is written, for messages; `None` where it is none.
+    /// How the capability behind an interface is written, for messages; `None` where it is none.
     pub fn form_of_interface(interface: &str) -> Option<&'static str> {
         Some(match interface {
             "tuners" => "call(tuner)",
@@ -116,6 +119,8 @@ impl Capability {
             "kv" => "kv",
             "blobs" => "blob",
             "events" => "events(TYPE)",
+            "graphs" | "language-models" => "nn(ENCODING on DEVICE)",
+            _ if interface.starts_with("nn/") => "nn(ENCODING on DEVICE)",
             _ => return None,
         })
     }

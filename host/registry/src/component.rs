@@ -48,6 +48,17 @@ pub fn interfaces(bytes: &[u8]) -> Result<Interfaces, ComponentError> {
     Ok(found)
 }
 
+/// How the interfaces of the contract are named in short: those of `purlin:plugin` by their name, those of wasi-nn with
+/// `nn/` before it, each with its version; `None` for names of other packages.
+pub fn short(name: &str) -> Option<(&str, &str)> {
+    let own = match name.strip_prefix("purlin:plugin/") {
+        Some(own) => own,
+        // What stays is `nn/graph`.
+        None => name.strip_prefix("wasi:").filter(|own| own.starts_with("nn/"))?,
+    };
+    Some(own.split_once('@').unwrap_or((own, "")))
+}
+
 /// The contents of all custom sections called `name` at the component's outermost level. A module or component inside
 /// it may have sections of the same name, which say nothing about the whole.
 pub fn custom_sections<'a>(bytes: &'a [u8], name: &str) -> Result<Vec<&'a [u8]>, ComponentError> {

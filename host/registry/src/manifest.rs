@@ -21,13 +21,16 @@ pub const SECTION: &str = "purlin:manifest";
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// The contract versions that a manifest may name in `wit`.
-pub const WIT_VERSIONS: &[Version] = &[WIT_0_1, WIT_0_2];
+pub const WIT_VERSIONS: &[Version] = &[WIT_0_1, WIT_0_2, WIT_0_3];
 
 /// The first version of the contract: log and calls between plugins are all that it knows of a host.
 pub const WIT_0_1: Version = Version::new(0, 1, 0);
 
 /// The second version: with `lifecycle` and the capabilities of a host.
 pub const WIT_0_2: Version = Version::new(0, 2, 0);
+
+/// The third version: with the stages that serve models, and inference.
+pub const WIT_0_3: Version = Version::new(0, 3, 0);
 
 /// A plugin's description of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +50,9 @@ pub struct Manifest {
     /// Tuners: the algorithms that they answer to, in lower case.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub algorithms: Vec<String>,
+    /// Serving runtimes: the model formats that they serve, in lower case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formats: Vec<String>,
     /// Dialects: the kinds that they reconcile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owns: Vec<OwnedKind>,
@@ -71,23 +77,38 @@ pub struct Manifest {
 
 /// A stage of the contract that a plugin can serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// Owns kinds and translates them: exports `controller`.
     Dialect,
     /// Searches: exports `tuner`.
     Tuner,
+    /// Serves models of some formats: exports `serving-runtime`.
+    ServingRuntime,
+    /// Changes requests and answers: exports `transformer`.
+    Transformer,
+    /// Says why a model answered as it did: exports `explainer`.
+    Explainer,
+    /// Watches what a model is asked and answers: exports `monitor`.
+    Monitor,
 }
 
 impl Stage {
     /// Every stage of this version of the contract.
-    pub const ALL: &[Stage] = &[Stage::Dialect, Stage::Tuner];
+    pub const ALL: &[Stage] = &[
+        Stage::Dialect,
+        Stage::Tuner,
+        Stage::ServingRuntime,
+        Stage::Transformer,
+        Stage::Explainer,
+        Stage::Monitor,
+    ];
 
     /// The interface of `purlin:plugin` that a plugin of this stage exports.
     pub fn interface(self) -> &'static str {
         match self {
             Stage::Dialect => "controller",
-            Stage::Tuner => "tuner",
+            other => other.as_str(),
         }
     }
 
@@ -96,6 +117,27 @@ impl Stage {
         match self {
             Stage::Dialect => "dialect",
             Stage::Tuner => "tuner",
+            Stage::ServingRuntime => "serving-runtime",
+            Stage::Transformer => "transformer",
+            Stage::Explainer => "explainer",
+            Stage::Monitor => "monitor",
+        }
+    }
+
+    /// Whether plugins of this stage serve models. Such stages came with version 0.3 of the contract.
+    pub fn serves_models(self) -> bool {
+        match self {
+            Stage::Dialect | Stage::Tuner => false,
+            Stage::ServingRuntime | Stage::Transformer | Stage::Explainer | Stage::Monitor => true,
+        }
+    }
+
+    /// Interfaces of `purlin:plugin` that plugins of this stage may import without a grant, beside those for all.
+    pub fn free_imports(self) -> &'static [&'static str] {
+        match self {
+            Stage::Dialect | Stage::Tuner | Stage::Transformer | Stage::Monitor => &[],
+            Stage::ServingRuntime => &["model-files"],
+            Stage::Explainer => &["predictor"],
         }
     }
 }
@@ -345,10 +387,15 @@ impl Manifest {
             found.add("description", "", "must be one line of at most 1024 bytes");
         }
         if self.stages.is_empty() {
-            found.add("stages", "", "must name at least one of dialect, tuner");
+            found.add(
+                "stages",
+                "",
+                "must name at least one of dialect, tuner, serving-runtime, transformer, explainer, monitor",
+            );
         }
         found.repeated("stages", self.stages.iter().map(|stage| stage.as_str()));
         self.validate_tuner(&mut found);
+        self.validate_serving(&mut found);
         self.validate_dialect(&mut found);
         for (index, request) in self.capabilities.iter().enumerate() {
             if request.reason.trim().is_empty() {
@@ -387,6 +434,7 @@ impl Manifest {
             }
             Capability::Kube(_) | Capability::PodSecurity(_) | Capability::CallTuner => {}
             _ if self.wit == WIT_0_1 => add("needs version 0.2.0 of the contract (`wit`)"),
+            Capability::Nn(_) if self.wit < WIT_0_3 => add("needs version 0.3.0 of the contract (`wit`)"),
             _ => {}
         }
     }
@@ -404,6 +452,27 @@ impl Manifest {
             }
         }
         found.repeated("algorithms", self.algorithms.iter().map(String::as_str));
+    }
+
+    fn validate_serving(&self, found: &mut Findings) {
+        for (index, stage) in self.stages.iter().enumerate() {
+            if stage.serves_models() && self.wit < WIT_0_3 {
+                let reason = "came with version 0.3.0 of the contract (`wit`)";
+                found.add(format!("stages[{index}]"), stage.as_str(), reason);
+            }
+        }
+        if self.serves(Stage::ServingRuntime) && self.formats.is_empty() {
+            found.add("formats", "", "a serving runtime must name the model formats that it serves");
+        }
+        if !self.serves(Stage::ServingRuntime) && !self.formats.is_empty() {
+            found.add("formats", "", "only a plugin of the stage `serving-runtime` has formats");
+        }
+        for (index, format) in self.formats.iter().enumerate() {
+            if !is_dns_label(format) {
+                found.add(format!("formats[{index}]"), format, DNS_LABEL);
+            }
+        }
+        found.repeated("formats", self.formats.iter().map(String::as_str));
     }
 
     fn validate_dialect(&self, found: &mut Findings) {

@@ -112,10 +112,9 @@ pub fn mismatches(interfaces: &component::Interfaces, manifest: &Manifest) -> Ve
         add("wit", &manifest.wit.to_string(), format!("the component does not export {lifecycle}"));
     }
     for import in &interfaces.imports {
-        let own = import.strip_prefix("purlin:plugin/").and_then(|own| own.split_once('@'));
-        let Some((interface, _)) = own else { continue };
+        let Some((interface, _)) = component::short(import) else { continue };
         let Some(form) = Capability::form_of_interface(interface) else { continue };
-        if !manifest.capabilities.iter().any(|request| request.name.interface() == Some(interface)) {
+        if !manifest.capabilities.iter().any(|request| request.name.interfaces().contains(&interface)) {
             add("capabilities", "", format!("the component imports {import}, so `{form}` must be listed"));
         }
     }

@@ -6,13 +6,14 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use purlin_registry::Stage;
 use wasmtime::component::Instance;
 use wasmtime::{PoolConcurrencyLimitError, ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::contract::bindings::purlin::plugin::log;
+use crate::contract::serving::ServingState;
 use crate::contract::{Context, Exports, Fault};
 use crate::engine::{SLICE, TABLE_ELEMENTS};
 use crate::error::CallError;
@@ -67,7 +68,16 @@ pub(crate) struct CallState {
     pub(crate) origin: Origin,
     pub(crate) deadline: Instant,
     pub(crate) wasi: Option<Box<Wasi>>,
+    /// What it has of the host for serving models.
+    pub(crate) serving: Option<Box<ServingState>>,
     meter: Meter,
+}
+
+impl CallState {
+    /// Linear memory, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.meter.used
+    }
 }
 
 /// Counts the memory of an instance.
@@ -138,9 +148,21 @@ pub(crate) async fn run<I: Invocation>(
     invocation: I,
 ) -> Result<I::Answer, CallError> {
     let function = invocation.function();
-    let stage = I::STAGE.map_or("any", Stage::as_str);
     let started = Instant::now();
     let answer = admit(plugin, origin, invocation).await;
+    report(plugin, I::STAGE, function, &answer, started);
+    answer
+}
+
+/// Counts a call that ended.
+pub(crate) fn report<T>(
+    plugin: &Core,
+    stage: Option<Stage>,
+    function: &'static str,
+    answer: &Result<T, CallError>,
+    started: Instant,
+) {
+    let stage = stage.map_or("any", Stage::as_str);
     let outcome = answer.as_ref().map_or_else(CallError::reason, |_| "Answered");
     plugin.host.metrics.call(&plugin.name, stage, function, outcome, started.elapsed());
     if let Err(
@@ -148,11 +170,10 @@ pub(crate) async fn run<I: Invocation>(
         | CallError::DeadlineExceeded(_)
         | CallError::MemoryExceeded { .. }
         | CallError::OutputTooLarge { .. },
-    ) = &answer
+    ) = answer
     {
         plugin.host.metrics.trap(&plugin.name, outcome);
     }
-    answer
 }
 
 async fn admit<I: Invocation>(
@@ -214,11 +235,10 @@ async fn in_instance<I: Invocation>(
             state.log(log::Level::Info, &line);
         }
     }
-    let meter = &state.meter;
-    plugin.memory.inner().fetch_max(meter.used as u64, Ordering::Relaxed);
+    plugin.memory.inner().fetch_max(state.meter.used as u64, Ordering::Relaxed);
     match answer {
         Ok(answer) => answer.map_err(CallError::Fault),
-        Err(error) => Err(verdict(plugin, meter, function, &error)),
+        Err(error) => Err(verdict(plugin, state, function, plugin.limits.deadline, &error)),
     }
 }
 
@@ -233,7 +253,7 @@ pub(crate) async fn probe(plugin: &Arc<Core>) -> Result<(), CallError> {
             Ok(instance) => core.exports.check(&mut store, &instance),
             Err(error) => Err(error),
         };
-        loaded.map_err(|error| verdict(&core, &store.data().meter, "start", &error))
+        loaded.map_err(|error| verdict(&core, store.data(), "start", core.limits.deadline, &error))
     };
     let until = Instant::now() + plugin.limits.deadline;
     let place = plugin.host.outer.enter(&plugin.held.outer, until).await?;
@@ -242,7 +262,8 @@ pub(crate) async fn probe(plugin: &Arc<Core>) -> Result<(), CallError> {
     probed
 }
 
-fn store(
+/// A store for one instance.
+pub(crate) fn store(
     plugin: &Arc<Core>,
     origin: Origin,
     deadline: Instant,
@@ -251,7 +272,7 @@ fn store(
     let account = origin.account.clone();
     let meter = Meter { limit: plugin.limits.memory, used: 0, account, refused: None };
     let wasi = plugin.wasi.then(|| Box::new(Wasi::new(context)));
-    let state = CallState { plugin: Arc::clone(plugin), origin, deadline, wasi, meter };
+    let state = CallState { plugin: Arc::clone(plugin), origin, deadline, wasi, serving: None, meter };
     let mut store = Store::new(plugin.pre.engine(), state);
     store.limiter(|state| &mut state.meter);
     store.set_hostcall_fuel(plugin.limits.output);
@@ -265,10 +286,30 @@ fn store(
     store
 }
 
-/// Says how a call ended that gave no answer.
-fn verdict(plugin: &Core, meter: &Meter, function: &'static str, error: &wasmtime::Error) -> CallError {
+/// Gives a store that is used again what each call may use.
+pub(crate) fn renew(store: &mut Store<CallState>, deadline: Instant) {
+    store.data_mut().deadline = deadline;
+    let output = store.data().plugin.limits.output;
+    store.set_hostcall_fuel(output);
+    store.set_epoch_deadline(SLICE);
+}
+
+/// What ends a call that waits too long.
+pub(crate) fn deadline_passed() -> wasmtime::Error {
+    wasmtime::Error::new(DeadlinePassed)
+}
+
+/// Says how a call ended that gave no answer within `limit`.
+pub(crate) fn verdict(
+    plugin: &Core,
+    state: &CallState,
+    function: &'static str,
+    limit: Duration,
+    error: &wasmtime::Error,
+) -> CallError {
+    let meter = &state.meter;
     if error.is::<DeadlinePassed>() {
-        return CallError::DeadlineExceeded(plugin.limits.deadline);
+        return CallError::DeadlineExceeded(limit);
     }
     // A program whose allocation is refused traps in its own way (an `unreachable`, mostly); this is why.
     match (meter.refused, &meter.account) {

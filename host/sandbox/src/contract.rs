@@ -2,16 +2,16 @@
 //! the kernel builds a [`Search`] and the sandbox lowers that same value into the plugin's memory.
 //!
 //! What crosses between host and plugin is compared by structure, so an interface that two versions share needs one set
-//! of types. What is specific to a version is what plugins of it import (`v0_1`, `v0_2`); `invoke` calls what plugins
-//! export, in whichever version they do. A later version gets a module beside these.
+//! of types and one of functions: `imports` links what plugins may ask the host for, `invoke` calls what plugins export, in
+//! whichever version they do. `serving` has what came with version 0.3, for plugins that serve models.
 
+mod imports;
 pub(crate) mod invoke;
-mod v0_1;
-mod v0_2;
+pub(crate) mod serving;
 
 use std::collections::BTreeSet;
 
-use purlin_registry::manifest::WIT_0_1;
+use purlin_registry::manifest::WIT_0_3;
 use semver::Version;
 use wasmtime::component::Linker;
 
@@ -21,30 +21,30 @@ use crate::call::CallState;
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
 pub(crate) mod bindings {
     wasmtime::component::bindgen!({
-        path: "../../wit/v0.2",
+        path: "../../wit/v0.3",
         inline: "
             package purlin:host;
 
             world host {
-                import purlin:plugin/log@0.2.0;
-                import purlin:plugin/tuners@0.2.0;
-                import purlin:plugin/http@0.2.0;
-                import purlin:plugin/secrets@0.2.0;
-                import purlin:plugin/kv@0.2.0;
-                import purlin:plugin/blobs@0.2.0;
-                import purlin:plugin/events@0.2.0;
-                export purlin:plugin/controller@0.2.0;
-                export purlin:plugin/tuner@0.2.0;
+                import purlin:plugin/log@0.3.0;
+                import purlin:plugin/tuners@0.3.0;
+                import purlin:plugin/http@0.3.0;
+                import purlin:plugin/secrets@0.3.0;
+                import purlin:plugin/kv@0.3.0;
+                import purlin:plugin/blobs@0.3.0;
+                import purlin:plugin/events@0.3.0;
+                export purlin:plugin/controller@0.3.0;
+                export purlin:plugin/tuner@0.3.0;
             }
         ",
         world: "purlin:host/host",
         imports: {
-            "purlin:plugin/tuners@0.2.0": async,
-            "purlin:plugin/http@0.2.0": async,
-            "purlin:plugin/secrets@0.2.0": async,
-            "purlin:plugin/kv@0.2.0": async,
-            "purlin:plugin/blobs@0.2.0": async,
-            "purlin:plugin/events@0.2.0": async,
+            "purlin:plugin/tuners@0.3.0": async,
+            "purlin:plugin/http@0.3.0": async,
+            "purlin:plugin/secrets@0.3.0": async,
+            "purlin:plugin/kv@0.3.0": async,
+            "purlin:plugin/blobs@0.3.0": async,
+            "purlin:plugin/events@0.3.0": async,
         },
         exports: { default: async },
         additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
@@ -68,11 +68,12 @@ pub use bindings::purlin::plugin::types::{Context, Fault, FieldError, HostError,
 
 pub(crate) use invoke::Exports;
 
-/// Interfaces that only hold types; importing one asks for nothing.
-pub(crate) const TYPES: &[&str] = &["types", "tuning"];
+/// Interfaces that only hold types.
+const TYPES: &str = "types";
+const TUNING: &str = "tuning";
 
-/// The interface that all are granted.
-pub(crate) const LOG: &str = "log";
+/// Interfaces that may be imported without a grant: types, tensors and the log.
+pub(crate) const FREE: &[&str] = &[TYPES, TUNING, "log", "serving", "tensors"];
 
 /// Links interfaces of one version; a component that imports another one does not load.
 pub(crate) fn link(
@@ -80,5 +81,6 @@ pub(crate) fn link(
     version: &Version,
     interfaces: &BTreeSet<&'static str>,
 ) -> wasmtime::Result<()> {
-    if *version == WIT_0_1 { v0_1::link(linker, interfaces) } else { v0_2::link(linker, interfaces) }
+    imports::link(linker, version, interfaces)?;
+    if *version >= WIT_0_3 { serving::link(linker) } else { Ok(()) }
 }

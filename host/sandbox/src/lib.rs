@@ -23,6 +23,7 @@ mod plugin;
 pub mod quota;
 mod resolver;
 pub mod service;
+pub mod serving;
 mod wasi;
 
 pub use answer::Child;
@@ -34,3 +35,4 @@ pub use plugin::{Plugin, Subject, SyncAnswer};
 pub use purlin_registry::{Capability, Manifest, Stage};
 pub use resolver::StageResolver;
 pub use service::Services;
+pub use serving::{ModelFiles, ModelRequest, PluginModel};

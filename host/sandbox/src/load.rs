@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use purlin_registry::component::{self, Interfaces};
-use purlin_registry::{Capability, CapabilityRequest, Manifest, ManifestError, Rights, mismatches};
+use purlin_registry::contract::WASI_NN;
+use purlin_registry::{Capability, CapabilityRequest, Manifest, ManifestError, Rights, Stage, mismatches};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
@@ -146,7 +147,7 @@ fn prepare(host: &Arc<Host>, request: LoadRequest) -> Result<Core, LoadError> {
     let interfaces = component::interfaces(&request.component).map_err(ManifestError::from)?;
     let rights = manifest.rights(&request.grants);
     let asked: BTreeSet<_> =
-        manifest.capabilities.iter().filter_map(|asked| asked.name.interface()).collect();
+        manifest.capabilities.iter().flat_map(|asked| asked.name.interfaces()).copied().collect();
     check_interfaces(&interfaces, &manifest, &rights)?;
     let wasi = interfaces.imports.iter().any(|import| wasi::serves(import));
     let component = compile(host, &request.component, &request.digest)?;
@@ -191,7 +192,8 @@ fn check_interfaces(interfaces: &Interfaces, manifest: &Manifest, rights: &Right
         let Some(interface) = own_interface(import, manifest)? else {
             return Err(LoadError::UnknownImport { import: import.clone() });
         };
-        if interface == contract::LOG || contract::TYPES.contains(&interface) {
+        let free = |stage: &Stage| stage.free_imports().contains(&interface);
+        if contract::FREE.contains(&interface) || manifest.stages.iter().any(free) {
             continue;
         }
         let Some(form) = Capability::form_of_interface(interface) else {
@@ -200,7 +202,7 @@ fn check_interfaces(interfaces: &Interfaces, manifest: &Manifest, rights: &Right
         if rights.allow_interface(interface) {
             continue;
         }
-        let asked = |request: &&CapabilityRequest| request.name.interface() == Some(interface);
+        let asked = |request: &&CapabilityRequest| request.name.interfaces().contains(&interface);
         let mut requests = manifest.capabilities.iter().filter(asked).peekable();
         let (capability, reason) = if requests.peek().is_none() {
             (form.to_owned(), "the manifest does not say".to_owned())
@@ -221,12 +223,12 @@ fn check_interfaces(interfaces: &Interfaces, manifest: &Manifest, rights: &Right
     Ok(())
 }
 
-/// The interface of the contract behind a full name; `None` where the name is not of the contract's package.
+/// The interface of the contract behind a full name, in short; `None` where the name is not of the contract's packages.
 fn own_interface<'a>(name: &'a str, manifest: &Manifest) -> Result<Option<&'a str>, LoadError> {
-    let Some(own) = name.strip_prefix("purlin:plugin/") else { return Ok(None) };
-    let (interface, version) = own.split_once('@').unwrap_or((own, ""));
+    let Some((interface, version)) = component::short(name) else { return Ok(None) };
     let wit = manifest.wit.to_string();
-    if version != wit {
+    let expected = if interface.starts_with("nn/") { WASI_NN } else { &wit };
+    if version != expected {
         return Err(LoadError::WrongVersion { interface: name.to_owned(), wit });
     }
     Ok(Some(interface))

@@ -19,6 +19,8 @@ pub use egress::{Egress, EgressError};
 pub use folder::BlobFolder;
 pub use sink::{HttpSink, SinkError};
 
+use purlin_nn::{Decoding, Encoding, Graph, LanguageModel, LoadOptions, ModelFile, NnError, Tensor, Token};
+
 use crate::call::CallState;
 use crate::contract::{BlobInfo, CloudEvent, HostError, KvItem};
 
@@ -38,6 +40,8 @@ pub struct Services {
     pub blobs: Option<Arc<dyn Blobs>>,
     /// Takes events.
     pub events: Option<Arc<dyn EventSink>>,
+    /// Computes graphs and language models.
+    pub inference: Option<Arc<dyn Inference>>,
 }
 
 impl std::fmt::Debug for Services {
@@ -48,6 +52,7 @@ impl std::fmt::Debug for Services {
             .field("kv", &self.kv.is_some())
             .field("blobs", &self.blobs.is_some())
             .field("events", &self.events.is_some())
+            .field("inference", &self.inference.is_some())
             .finish()
     }
 }
@@ -115,6 +120,35 @@ pub trait Blobs: Send + Sync + 'static {
 pub trait EventSink: Send + Sync + 'static {
     /// Answers once the receiver has accepted the event.
     async fn publish(&self, plugin: &PluginId, event: CloudEvent) -> Result<(), HostError>;
+}
+
+/// Computes on the host. Rights were checked.
+#[async_trait]
+pub trait Inference: Send + Sync + 'static {
+    /// Reads a graph. The same content is read once, whoever asks.
+    async fn load_graph(
+        &self,
+        encoding: Encoding,
+        file: ModelFile,
+        options: LoadOptions,
+    ) -> Result<Arc<dyn Graph>, NnError>;
+    /// Computes, without holding up the caller's thread for long.
+    async fn compute(
+        &self,
+        graph: Arc<dyn Graph>,
+        inputs: Vec<(String, Tensor)>,
+    ) -> Result<Vec<(String, Tensor)>, NnError>;
+    /// Reads a language model.
+    async fn load_language_model(
+        &self,
+        file: ModelFile,
+        options: LoadOptions,
+    ) -> Result<Arc<dyn LanguageModel>, NnError>;
+    /// The next token; the generation comes back with it, unless it was lost.
+    async fn decode(
+        &self,
+        decoding: Box<dyn Decoding>,
+    ) -> (Option<Box<dyn Decoding>>, Result<Option<Token>, NnError>);
 }
 
 /// A service, for metrics.

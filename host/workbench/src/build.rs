@@ -13,6 +13,14 @@ use crate::{Language, UnknownProject};
 /// Why there is no component.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
+    /// The SDK of the language does not know the stage yet.
+    #[error("the SDK for {language} has no stage `{stage}`; write the plugin in Rust")]
+    NoSuchStage {
+        /// What the manifest names.
+        stage: Stage,
+        /// The project's.
+        language: &'static str,
+    },
     /// The folder is no project.
     #[error(transparent)]
     Project(#[from] UnknownProject),
@@ -166,6 +174,7 @@ async fn python(root: &Path, work: &Path, stage: Stage) -> Result<PathBuf, Build
     let (class, export) = match stage {
         Stage::Tuner => ("Tuner", "tuner"),
         Stage::Dialect => ("Controller", "controller"),
+        other => return Err(BuildError::NoSuchStage { stage: other, language: "Python" }),
     };
     let entry = format!(
         "from plugin import plugin\nfrom purlin_plugin import _component\n\n_component.connect()\n\
@@ -194,9 +203,10 @@ async fn js(root: &Path, work: &Path, manifest: &Manifest, stage: Stage) -> Resu
     let (export, interface) = match stage {
         Stage::Tuner => ("tuner", "tuner"),
         Stage::Dialect => ("dialect", "controller"),
+        other => return Err(BuildError::NoSuchStage { stage: other, language: "JavaScript" }),
     };
     let mut interfaces: Vec<&str> =
-        manifest.capabilities.iter().filter_map(|request| request.name.interface()).collect();
+        manifest.capabilities.iter().flat_map(|request| request.name.interfaces()).copied().collect();
     interfaces.push("log");
     interfaces.sort_unstable();
     interfaces.dedup();

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, DirEntry, include_dir};
+use purlin_registry::manifest::{WIT_0_2, WIT_0_3};
 use purlin_registry::{Stage, contract};
 use semver::Version;
 
@@ -82,6 +83,7 @@ pub fn create(name: &str, language: Language, stage: Stage, folder: &Path) -> Re
         text.replace("{{name}}", name)
             .replace("{{stage}}", stage.as_str())
             .replace("{{language}}", language.name())
+            .replace("{{wit}}", &contract_version(language).to_string())
             .replace("{{source}}", source)
             .replace("{{native}}", native)
     };
@@ -101,6 +103,14 @@ pub fn create(name: &str, language: Language, stage: Stage, folder: &Path) -> Re
     Ok(made)
 }
 
+/// The version of the contract that the SDK of a language is made for.
+fn contract_version(language: Language) -> Version {
+    match language {
+        Language::Rust => WIT_0_3,
+        Language::Python | Language::Js | Language::Go => WIT_0_2,
+    }
+}
+
 /// Writes the SDK into a project; what is there of it is replaced.
 fn put_sdk(language: Language, folder: &Path) -> Result<(), NewError> {
     let sdk = folder.join("sdk");
@@ -118,8 +128,8 @@ fn put_sdk(language: Language, folder: &Path) -> Result<(), NewError> {
         Language::Rust => {
             copy(&RUST, &sdk.join("rust/src"))?;
             write(&sdk.join("rust/Cargo.toml"), RUST_PACKAGE.as_bytes())?;
-            for (name, text) in contract::files(&Version::new(0, 2, 0)) {
-                write(&folder.join("wit/v0.2").join(name), text.as_bytes())?;
+            for (name, text) in contract::files(&WIT_0_3) {
+                write(&folder.join("wit/v0.3").join(name), text.as_bytes())?;
             }
         }
         Language::Python => copy(&PYTHON, &sdk.join("purlin_plugin"))?,

@@ -1,4 +1,4 @@
-//! What wit-bindgen makes of `wit/v0.2`: the one place with generated code and with `unsafe` in it.
+//! What wit-bindgen makes of `wit/v0.3`: the one place with generated code and with `unsafe` in it.
 //!
 //! `base` is what every plugin has: the capabilities and `lifecycle`. `tuner` and `dialect` add a stage each, and take the
 //! shared interfaces from `base`, so that a `Context` or a `Fault` is one type. They are worlds of their own, because what
@@ -9,13 +9,13 @@
 /// What every plugin imports and exports.
 pub mod base {
     wit_bindgen::generate!({
-        path: "../../wit/v0.2",
+        path: "../../wit/v0.3",
         inline: "
             package purlin:sdk;
 
             world base {
-                include purlin:plugin/capabilities@0.2.0;
-                export purlin:plugin/lifecycle@0.2.0;
+                include purlin:plugin/capabilities@0.3.0;
+                export purlin:plugin/lifecycle@0.3.0;
             }
         ",
         world: "purlin:sdk/base",
@@ -29,12 +29,12 @@ pub mod base {
 /// The stage of a tuner.
 pub mod tuner {
     wit_bindgen::generate!({
-        path: "../../wit/v0.2",
+        path: "../../wit/v0.3",
         inline: "
             package purlin:sdk;
 
             world tuner {
-                export purlin:plugin/tuner@0.2.0;
+                export purlin:plugin/tuner@0.3.0;
             }
         ",
         world: "purlin:sdk/tuner",
@@ -42,8 +42,8 @@ pub mod tuner {
         export_macro_name: "__export_tuner_world",
         additional_derives: [PartialEq],
         with: {
-            "purlin:plugin/types@0.2.0": crate::bindings::base::purlin::plugin::types,
-            "purlin:plugin/tuning@0.2.0": crate::bindings::base::purlin::plugin::tuning,
+            "purlin:plugin/types@0.3.0": crate::bindings::base::purlin::plugin::types,
+            "purlin:plugin/tuning@0.3.0": crate::bindings::base::purlin::plugin::tuning,
         },
     });
 }
@@ -51,12 +51,12 @@ pub mod tuner {
 /// The stage of a dialect.
 pub mod dialect {
     wit_bindgen::generate!({
-        path: "../../wit/v0.2",
+        path: "../../wit/v0.3",
         inline: "
             package purlin:sdk;
 
             world dialect {
-                export purlin:plugin/controller@0.2.0;
+                export purlin:plugin/controller@0.3.0;
             }
         ",
         world: "purlin:sdk/dialect",
@@ -64,7 +64,57 @@ pub mod dialect {
         export_macro_name: "__export_dialect_world",
         additional_derives: [PartialEq],
         with: {
-            "purlin:plugin/types@0.2.0": crate::bindings::base::purlin::plugin::types,
+            "purlin:plugin/types@0.3.0": crate::bindings::base::purlin::plugin::types,
+        },
+    });
+}
+
+/// What those who serve models import: tensors, inference, the files of their model, the model that they explain.
+pub mod inference {
+    wit_bindgen::generate!({
+        path: "../../wit/v0.3",
+        inline: "
+            package purlin:sdk;
+
+            world serving-imports {
+                import purlin:plugin/tensors@0.3.0;
+                import purlin:plugin/serving@0.3.0;
+                import purlin:plugin/model-files@0.3.0;
+                import purlin:plugin/predictor@0.3.0;
+                import purlin:plugin/graphs@0.3.0;
+                import purlin:plugin/language-models@0.3.0;
+                import wasi:nn/graph@0.2.0-rc-2024-10-28;
+                import wasi:nn/inference@0.2.0-rc-2024-10-28;
+                import wasi:nn/tensor@0.2.0-rc-2024-10-28;
+                import wasi:nn/errors@0.2.0-rc-2024-10-28;
+            }
+        ",
+        world: "purlin:sdk/serving-imports",
+        with: {
+            "purlin:plugin/types@0.3.0": crate::bindings::base::purlin::plugin::types,
+        },
+        generate_all,
+    });
+}
+
+/// The stage of a serving runtime.
+pub mod serving_runtime {
+    wit_bindgen::generate!({
+        path: "../../wit/v0.3",
+        inline: "
+            package purlin:sdk;
+
+            world serving-runtime {
+                export purlin:plugin/serving-runtime@0.3.0;
+            }
+        ",
+        world: "purlin:sdk/serving-runtime",
+        pub_export_macro: true,
+        export_macro_name: "__export_serving_runtime_world",
+        with: {
+            "purlin:plugin/types@0.3.0": crate::bindings::base::purlin::plugin::types,
+            "purlin:plugin/tensors@0.3.0": crate::bindings::inference::purlin::plugin::tensors,
+            "purlin:plugin/serving@0.3.0": crate::bindings::inference::purlin::plugin::serving,
         },
     });
 }

@@ -16,6 +16,11 @@ pub fn check(errors: Vec<FieldError>) -> Result<(), Fault> {
     if errors.is_empty() { Ok(()) } else { Err(Fault::Invalid(errors)) }
 }
 
+/// A fault about one field that the user, or the client, must correct.
+pub fn invalid(path: impl Into<String>, value: impl Into<String>, reason: impl Into<String>) -> Fault {
+    Fault::Invalid(vec![field(path, value, reason)])
+}
+
 /// Something is not ready yet: call again after the delay.
 pub fn retry(after_ms: u64, reason: impl Into<String>) -> Fault {
     Fault::Retry(Retry { after_ms, reason: reason.into() })

@@ -1,6 +1,6 @@
 //! A Purlin plugin as a trait and a macro.
 //!
-//! A plugin is a WebAssembly component that exports one stage. Read the contract first (`wit/v0.2` in Purlin's
+//! A plugin is a WebAssembly component that exports one stage. Read the contract first (`wit/v0.3` in Purlin's
 //! repository: it says what each call means and when it is made); this crate is that contract in Rust.
 //!
 //! # A tuner, whole
@@ -53,14 +53,18 @@ pub mod conditions;
 pub mod dialect;
 pub mod events;
 pub mod fault;
+pub mod files;
 #[cfg(any(target_arch = "wasm32", test))]
 mod heap;
 pub mod http;
 pub mod kv;
 pub mod log;
+pub mod nn;
 pub mod object;
 pub mod random;
 pub mod secrets;
+pub mod serving;
+pub mod tensor;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod text;
@@ -78,5 +82,10 @@ pub use dialect::{Dialect, Event, Selector, Severity, SyncRequest, SyncResponse}
 pub use object::Object;
 pub use random::Random;
 pub use serde_json;
+pub use serving::{
+    Chunk, GenerateRequest, Generation, InferRequest, InferResponse, ModelMetadata, ModelRequest,
+    ServingRuntime, Tasks,
+};
+pub use tensor::{Datatype, NamedTensor, Tensor, TensorInfo};
 pub use text::TextDialect;
 pub use tuner::Tuner;

@@ -28,9 +28,9 @@ impl Rights {
         self.capabilities.iter()
     }
 
-    /// Whether an interface of `purlin:plugin` may be imported.
+    /// Whether an interface may be imported.
     pub fn allow_interface(&self, interface: &str) -> bool {
-        self.iter().any(|capability| capability.interface() == Some(interface))
+        self.iter().any(|capability| capability.interfaces().contains(&interface))
     }
 
     /// The grants that let a request pass, as far as its URL says. An address that none of them

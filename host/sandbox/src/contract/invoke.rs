@@ -27,12 +27,23 @@ pub(crate) struct Exports {
     check: Option<ComponentExportIndex>,
     controller: Option<Controller>,
     tuner: Option<Tuner>,
+    serving_runtime: Option<ServingRuntime>,
 }
 
 struct Controller {
     related: ComponentExportIndex,
     sync: ComponentExportIndex,
     finalize: ComponentExportIndex,
+}
+
+/// The functions of `serving-runtime` and its resources.
+pub(crate) struct ServingRuntime {
+    pub(crate) load: ComponentExportIndex,
+    pub(crate) metadata: ComponentExportIndex,
+    pub(crate) infer: ComponentExportIndex,
+    pub(crate) generate: ComponentExportIndex,
+    pub(crate) prompt_tokens: ComponentExportIndex,
+    pub(crate) next: ComponentExportIndex,
 }
 
 struct Tuner {
@@ -45,7 +56,7 @@ struct Tuner {
 impl Exports {
     /// Finds the exports of the stages that the manifest names.
     pub(crate) fn find(pre: &InstancePre<CallState>, manifest: &Manifest) -> wasmtime::Result<Exports> {
-        let mut exports = Exports { check: None, controller: None, tuner: None };
+        let mut exports = Exports { check: None, controller: None, tuner: None, serving_runtime: None };
         let name = |interface: &str| format!("purlin:plugin/{interface}@{}", manifest.wit);
         if manifest.wit > WIT_0_1 {
             let interface = Interface::find(pre.component(), name("lifecycle"))?;
@@ -69,6 +80,20 @@ impl Exports {
                         suggest: interface.function("suggest")?,
                         stop: interface.function("stop")?,
                     });
+                }
+                Stage::ServingRuntime => {
+                    let interface = Interface::find(pre.component(), name(stage.interface()))?;
+                    exports.serving_runtime = Some(ServingRuntime {
+                        load: interface.function("[static]model.load")?,
+                        metadata: interface.function("[method]model.metadata")?,
+                        infer: interface.function("[method]model.infer")?,
+                        generate: interface.function("[method]model.generate")?,
+                        prompt_tokens: interface.function("[method]generation.prompt-tokens")?,
+                        next: interface.function("[method]generation.next")?,
+                    });
+                }
+                Stage::Transformer | Stage::Explainer | Stage::Monitor => {
+                    Interface::find(pre.component(), name(stage.interface()))?;
                 }
             }
         }
@@ -97,6 +122,11 @@ impl Exports {
     /// Whether the version has `lifecycle`.
     pub(crate) fn has_lifecycle(&self) -> bool {
         self.check.is_some()
+    }
+
+    /// Of a plugin that serves models.
+    pub(crate) fn serving_runtime(&self) -> wasmtime::Result<&ServingRuntime> {
+        self.serving_runtime.as_ref().ok_or_else(|| format_err!("the component exports no `serving-runtime`"))
     }
 
     fn controller(&self) -> wasmtime::Result<&Controller> {

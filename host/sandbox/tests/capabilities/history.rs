@@ -39,18 +39,24 @@ async fn two_versions_of_the_contract_are_served_side_by_side() {
     let new = artifact("plugins/dist", "tuner-random");
     assert_eq!(
         (old.manifest().wit.to_string(), new.manifest().wit.to_string()),
-        ("0.1.0".to_owned(), "0.2.0".to_owned())
+        ("0.1.0".to_owned(), "0.3.0".to_owned())
     );
+    let middle = artifact("plugins/history/v0.2", "tuner-random");
+    assert_eq!(middle.manifest().wit.to_string(), "0.2.0");
+    let middle = host.load_request(unlimited(request(&middle, &[], "3"))).await.expect("0.2 loads");
     let old = host.load_request(unlimited(request(&old, &[], "1"))).await.expect("0.1 loads");
-    let new = host.load_request(unlimited(request(&new, &[], "2"))).await.expect("0.2 loads");
+    let new = host.load_request(unlimited(request(&new, &[], "2"))).await.expect("0.3 loads");
     let subject = Subject::none();
     let points = [
         old.suggest(&subject, search(), 8).await.expect("0.1"),
-        new.suggest(&subject, search(), 8).await.expect("0.2"),
+        middle.suggest(&subject, search(), 8).await.expect("0.2"),
+        new.suggest(&subject, search(), 8).await.expect("0.3"),
     ];
     assert_eq!(points[0].len(), 8);
     assert_eq!(points[0], points[1], "the same algorithm in both");
+    assert_eq!(points[1], points[2], "and in the newest");
     old.check(old.context(0, 0)).await.expect("without lifecycle it can work");
+    middle.check(middle.context(0, 0)).await.expect("it can work");
     new.check(new.context(0, 0)).await.expect("it can work");
 }
 

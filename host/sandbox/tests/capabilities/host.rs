@@ -64,6 +64,7 @@ impl Host {
             kv: Some(fake.clone()),
             blobs: Some(Arc::new(BlobFolder::new(folder.path().join("blobs")))),
             events: Some(fake.clone()),
+            inference: None,
         };
         let sandbox = Sandbox::new(Config::default(), services, Metrics::new(&mut Default::default()))
             .expect("sandbox");

@@ -1,55 +1,100 @@
-//! What plugins of version 0.2 import. Each function checks the plugin's rights first; what is not covered by a grant is
+//! What plugins of every version import. Each function checks the plugin's rights first; what is not covered by a grant is
 //! `denied`, and the text names the grant that would cover it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::component::{HasSelf, Linker};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use semver::Version;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{ComponentNamedList, Lift, Linker, LinkerInstance, Lower};
 
-use super::bindings::purlin::plugin::{blobs, events, http, kv, log, secrets, tuners, tuning, types};
+use super::bindings::purlin::plugin::{blobs, events, http, kv, log, secrets, tuners};
 use super::invoke::{Suggest, Validate};
 use super::{
     BlobInfo, CloudEvent, Fault, FieldError, HostError, HttpRequest, HttpResponse, KvItem, Retry, Search,
-    Suggestion,
+    Suggestion, TUNING, TYPES,
 };
 use crate::call::{self, CallState, Invocation, Origin};
 use crate::error::CallError;
 use crate::resolver::{Admission, MAX_DEPTH, printable};
 use crate::service::{self, Service};
 
-/// Links these interfaces and the ones that all are granted.
+/// Links the interfaces that every version of the contract has, under the names of one version. What crosses is compared by
+/// structure, so one function serves them all.
 pub(super) fn link(
     linker: &mut Linker<CallState>,
+    version: &Version,
     interfaces: &BTreeSet<&'static str>,
 ) -> wasmtime::Result<()> {
-    types::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
-    tuning::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
-    log::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+    let name = |interface: &str| format!("purlin:plugin/{interface}@{version}");
+    for types in [TYPES, TUNING] {
+        linker.instance(&name(types))?;
+    }
+    linker.instance(&name("log"))?.func_wrap(
+        "write",
+        |mut store: StoreContextMut<'_, CallState>, (level, message): (log::Level, String)| {
+            log::Host::write(store.data_mut(), level, message);
+            Ok(())
+        },
+    )?;
     if interfaces.contains("tuners") {
-        tuners::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+        let mut tuners = linker.instance(&name("tuners"))?;
+        wrap(&mut tuners, "validate", |state, (search,)| tuners::Host::validate(state, search).boxed())?;
+        wrap(&mut tuners, "suggest", |state, (search, count)| {
+            tuners::Host::suggest(state, search, count).boxed()
+        })?;
     }
     if interfaces.contains("http") {
-        http::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+        let mut http = linker.instance(&name("http"))?;
+        wrap(&mut http, "send", |state, (request,)| http::Host::send(state, request).boxed())?;
     }
     if interfaces.contains("secrets") {
-        secrets::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+        let mut secrets = linker.instance(&name("secrets"))?;
+        wrap(&mut secrets, "get", |state, (name,)| secrets::Host::get(state, name).boxed())?;
     }
     if interfaces.contains("kv") {
-        kv::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+        let mut kv = linker.instance(&name("kv"))?;
+        wrap(&mut kv, "get", |state, (key,)| kv::Host::get(state, key).boxed())?;
+        wrap(&mut kv, "set", |state, (key, value, expected)| {
+            kv::Host::set(state, key, value, expected).boxed()
+        })?;
+        wrap(&mut kv, "delete", |state, (key,)| kv::Host::delete(state, key).boxed())?;
+        wrap(&mut kv, "keys", |state, (prefix,)| kv::Host::keys(state, prefix).boxed())?;
     }
     if interfaces.contains("blobs") {
-        blobs::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+        let mut blobs = linker.instance(&name("blobs"))?;
+        wrap(&mut blobs, "read", |state, (name, offset, length)| {
+            blobs::Host::read(state, name, offset, length).boxed()
+        })?;
+        wrap(&mut blobs, "write", |state, (name, content)| blobs::Host::write(state, name, content).boxed())?;
+        wrap(&mut blobs, "delete", |state, (name,)| blobs::Host::delete(state, name).boxed())?;
+        wrap(&mut blobs, "list", |state, (prefix,)| blobs::Host::list(state, prefix).boxed())?;
     }
     if interfaces.contains("events") {
-        events::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)?;
+        let mut events = linker.instance(&name("events"))?;
+        wrap(&mut events, "publish", |state, (event,)| events::Host::publish(state, event).boxed())?;
     }
     Ok(())
 }
 
-impl types::Host for CallState {}
-
-impl tuning::Host for CallState {}
+/// Links one function that may wait.
+fn wrap<P, R>(
+    interface: &mut LinkerInstance<'_, CallState>,
+    function: &str,
+    serve: impl for<'a> Fn(&'a mut CallState, P) -> BoxFuture<'a, R> + Send + Sync + Copy + 'static,
+) -> wasmtime::Result<()>
+where
+    P: ComponentNamedList + Lift + Send + Sync + 'static,
+    (R,): ComponentNamedList + Lower,
+    R: Send + Sync + 'static,
+{
+    interface.func_wrap_async(function, move |mut store: StoreContextMut<'_, CallState>, arguments: P| {
+        Box::new(async move { Ok((serve(store.data_mut(), arguments).await,)) })
+    })
+}
 
 impl log::Host for CallState {
     fn write(&mut self, level: log::Level, message: String) {

@@ -1,0 +1,199 @@
+//! Models that a plugin serves. Unlike other calls, requests to a model do not get a fresh instance each: an instance
+//! loads the model once and is kept, under the same limits, until it fails or nobody needs it.
+//!
+//! Called by whoever keeps models in memory. An instance that trapped, ran out of time or broke the contract is thrown
+//! away with all that it held, and the next request gets another.
+
+mod convert;
+mod files;
+mod instance;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream;
+use purlin_nn::{
+    Chunk, GenerateRequest, Generation, InferError, InferRequest, InferResponse, ModelMetadata, ServedModel,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use files::ModelFiles;
+
+use self::instance::{ModelInstance, Running};
+use crate::contract::Setting;
+use crate::error::CallError;
+use crate::plugin::{Core, Plugin, Subject};
+use purlin_registry::Stage;
+
+/// The model that a plugin is to serve.
+#[derive(Clone, Debug)]
+pub struct ModelRequest {
+    /// Whom it is about.
+    pub subject: Subject,
+    /// Its name in requests.
+    pub name: String,
+    /// Its version; empty where it has none.
+    pub version: String,
+    /// One of the plugin's formats.
+    pub format: String,
+    /// Empty where the user gave none.
+    pub format_version: String,
+    /// What the user set.
+    pub settings: Vec<Setting>,
+    /// What lies at its source.
+    pub files: Arc<ModelFiles>,
+    /// Loading takes at most so long.
+    pub load_timeout: Duration,
+    /// A request takes at most so long.
+    pub timeout: Duration,
+}
+
+/// A model in memory, with as many instances as there were requests at once.
+pub struct PluginModel {
+    shared: Arc<Shared>,
+    metadata: ModelMetadata,
+}
+
+struct Shared {
+    plugin: Arc<Core>,
+    request: ModelRequest,
+    /// Instances that nobody uses; the last one used is the first one taken.
+    idle: Mutex<Vec<ModelInstance>>,
+    places: Arc<Semaphore>,
+}
+
+impl Plugin {
+    /// Loads a model into a first instance.
+    ///
+    /// # Errors
+    /// The plugin serves no models, refuses this one (a fault that names fields of the Model), or fails.
+    pub async fn load_model(&self, request: ModelRequest) -> Result<PluginModel, CallError> {
+        let plugin = Arc::clone(self.core());
+        if !plugin.manifest.serves(Stage::ServingRuntime) {
+            return Err(CallError::NoSuchStage(Stage::ServingRuntime));
+        }
+        let places = Arc::new(Semaphore::new(plugin.limits.concurrency));
+        let shared = Arc::new(Shared { plugin, request, idle: Mutex::default(), places });
+        let (instance, metadata) = shared.load().await?;
+        shared.put_back(instance);
+        Ok(PluginModel { shared, metadata })
+    }
+}
+
+impl Shared {
+    async fn load(&self) -> Result<(ModelInstance, ModelMetadata), CallError> {
+        let (plugin, request) = (Arc::clone(&self.plugin), self.request.clone());
+        self.plugin.host.crew.run(ModelInstance::load(plugin, request)).await?
+    }
+
+    /// An instance and the right to use it.
+    async fn instance(&self) -> Result<(ModelInstance, OwnedSemaphorePermit), InferError> {
+        let places = Arc::clone(&self.places);
+        let place = match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                let waiting = tokio::time::timeout(self.request.timeout, places.acquire_owned());
+                let place = waiting.await.map_err(|_| InferError::Deadline(self.request.timeout))?;
+                place.map_err(|_| InferError::Unavailable("the model is being unloaded".to_owned()))?
+            }
+        };
+        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let instance = match kept {
+            Some(instance) => instance,
+            None => self.load().await.map_err(convert::infer_error)?.0,
+        };
+        Ok((instance, place))
+    }
+
+    fn put_back(&self, instance: ModelInstance) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
+    }
+}
+
+impl PluginModel {
+    /// Linear memory of all its instances that are not answering just now, in bytes.
+    pub fn instance_memory(&self) -> u64 {
+        let idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.iter().map(|instance| instance.memory() as u64).sum()
+    }
+}
+
+#[async_trait]
+impl ServedModel for PluginModel {
+    fn metadata(&self) -> &ModelMetadata {
+        &self.metadata
+    }
+
+    async fn infer(&self, request: InferRequest) -> Result<InferResponse, InferError> {
+        let shared = &self.shared;
+        let (mut instance, _place) = shared.instance().await?;
+        let call = async move {
+            let answer = instance.infer(request).await;
+            (instance, answer)
+        };
+        let (instance, answer) = shared.plugin.host.crew.run(call).await.map_err(convert::infer_error)?;
+        if instance.is_sound() {
+            shared.put_back(instance);
+        }
+        answer.map_err(convert::infer_error)
+    }
+
+    async fn generate(&self, request: GenerateRequest) -> Result<Generation, InferError> {
+        let shared = Arc::clone(&self.shared);
+        let (mut instance, place) = shared.instance().await?;
+        let call = async move {
+            let running = instance.generate(request).await;
+            (instance, running)
+        };
+        let (instance, running) = shared.plugin.host.crew.run(call).await.map_err(convert::infer_error)?;
+        let running = match running {
+            Ok(running) => running,
+            Err(error) => {
+                if instance.is_sound() {
+                    shared.put_back(instance);
+                }
+                return Err(convert::infer_error(error));
+            }
+        };
+        let prompt_tokens = running.prompt_tokens;
+        let lent = Lent { shared, instance: Some(instance), running: Some(running), _place: place };
+        let chunks = stream::unfold(Some(lent), async |lent| next(lent?).await);
+        Ok(Generation { prompt_tokens, chunks: Box::pin(chunks) })
+    }
+}
+
+/// An instance that generates. Where the client goes away in the middle, the instance goes with it: what it was doing is
+/// not known to be at an end.
+struct Lent {
+    shared: Arc<Shared>,
+    instance: Option<ModelInstance>,
+    running: Option<Running>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// The next chunk, and the generation if it goes on.
+async fn next(mut lent: Lent) -> Option<(Result<Chunk, InferError>, Option<Lent>)> {
+    let (mut instance, mut running) = (lent.instance.take()?, lent.running.take()?);
+    let call = async move {
+        let chunk = instance.next(&mut running).await;
+        (instance, running, chunk)
+    };
+    let (mut instance, running, chunk) = match lent.shared.plugin.host.crew.run(call).await {
+        Ok(done) => done,
+        Err(error) => return Some((Err(convert::infer_error(error)), None)),
+    };
+    match chunk {
+        Ok(Some(chunk)) => {
+            (lent.instance, lent.running) = (Some(instance), Some(running));
+            Some((Ok(chunk), Some(lent)))
+        }
+        Ok(None) => {
+            if instance.end(running).await.is_ok() {
+                lent.shared.put_back(instance);
+            }
+            None
+        }
+        Err(error) => Some((Err(convert::infer_error(error)), None)),
+    }
+}
