@@ -10,7 +10,7 @@ pub mod tensor;
 
 pub use backend::{
     Backend, Decoding, Device, Encoding, Graph, LanguageModel, LoadOptions, ModelFile, Sampling, TensorInfo,
-    Token,
+    Token, Tract,
 };
 pub use error::NnError;
 pub use model::{

@@ -1,6 +1,9 @@
 //! What a backend does: three small traits, in the manner of wasmtime's wasi-nn. A backend reads graphs of one encoding,
 //! a graph computes, a language model decodes.
 
+mod interface;
+mod tract;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +12,7 @@ use bytes::Bytes;
 
 use crate::error::NnError;
 use crate::tensor::{Datatype, Tensor};
+pub use tract::Tract;
 
 /// How a graph is encoded, by the names of wasi-nn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
