@@ -1,4 +1,5 @@
-//! Prints how long one computation of an ONNX file takes, in microseconds, by each backend that can load it.
+//! Prints how long one computation of an ONNX file takes, in microseconds, by each backend that can load it. ONNX
+//! Runtime's library is named by ORT_DYLIB_PATH.
 //!
 //!     cargo run --release -p purlin-nn --example bench -- FILE [--batch N] [--threads N] [--callers N] [--seconds N]
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
@@ -22,7 +23,7 @@ fn main() {
             other => panic!("{other} is none of --batch, --threads, --callers, --seconds"),
         }
     }
-    let backends: [&dyn Backend; 1] = [&purlin_nn::Tract];
+    let backends: [&dyn Backend; 2] = [&purlin_nn::Tract, &purlin_nn::Ort::default()];
     for backend in backends {
         let begun = Instant::now();
         let options = LoadOptions { device: Device::Cpu, threads };

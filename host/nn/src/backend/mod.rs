@@ -2,6 +2,7 @@
 //! a graph computes, a language model decodes.
 
 mod interface;
+mod ort;
 mod tract;
 
 use std::fmt;
@@ -10,9 +11,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use self::ort::Ort;
+pub use self::tract::Tract;
 use crate::error::NnError;
 use crate::tensor::{Datatype, Tensor};
-pub use tract::Tract;
 
 /// How a graph is encoded, by the names of wasi-nn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
