@@ -2,6 +2,7 @@
 //!
 //! Called by the sandbox, on behalf of plugins that were granted `nn(ENCODING on DEVICE)`. It knows no Kubernetes, no
 //! plugin and no protocol; a graph comes in as files and goes out as a [`Graph`] that any number of threads may use.
+#![deny(unsafe_code)]
 
 pub mod backend;
 pub mod error;
@@ -9,8 +10,8 @@ pub mod model;
 pub mod tensor;
 
 pub use backend::{
-    Backend, Decoding, Device, Encoding, Graph, LanguageModel, LoadOptions, ModelFile, Sampling, TensorInfo,
-    Token,
+    Backend, Decoding, Device, Encoding, Graph, LanguageModel, LoadOptions, ModelFile, Ort, Sampling,
+    TensorInfo, Token, Tract,
 };
 pub use error::NnError;
 pub use model::{

@@ -1,12 +1,18 @@
 //! What a backend does: three small traits, in the manner of wasmtime's wasi-nn. A backend reads graphs of one encoding,
 //! a graph computes, a language model decodes.
 
+mod interface;
+mod ort;
+mod tract;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use self::ort::Ort;
+pub use self::tract::Tract;
 use crate::error::NnError;
 use crate::tensor::{Datatype, Tensor};
 
