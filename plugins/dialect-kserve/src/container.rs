@@ -88,8 +88,17 @@ fn merge_key(list: &str) -> Option<&'static str> {
     })
 }
 
-/// Puts `over` on top of `base`, as a strategic merge patch of a Pod does. Arguments are appended, as KServe does.
-pub(crate) fn merge(base: &mut Value, over: &Value) {
+/// What becomes of the arguments of a container when more come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arguments {
+    /// They follow, as in an InferenceService.
+    Append,
+    /// They replace them, as in an LLMInferenceService.
+    Replace,
+}
+
+/// Puts `over` on top of `base`, as a strategic merge patch of a Pod does.
+pub(crate) fn merge(base: &mut Value, over: &Value, arguments: Arguments) {
     let (Value::Object(fields), Value::Object(changes)) = (&mut *base, over) else {
         *base = over.clone();
         return;
@@ -101,38 +110,40 @@ pub(crate) fn merge(base: &mut Value, over: &Value) {
                 items.extend(more.iter().cloned())
             }
             (Some(Value::Array(items)), Value::Array(more)) => match merge_key(name) {
-                Some(key) => more.iter().for_each(|item| merge_item(items, item, key)),
+                Some(key) => more.iter().for_each(|item| merge_item(items, item, key, arguments)),
                 None => more.clone_into(items),
             },
-            (Some(present), _) if present.is_object() && change.is_object() => merge(present, change),
+            (Some(present), _) if present.is_object() && change.is_object() => {
+                merge(present, change, arguments);
+            }
             _ => drop(fields.insert(name.clone(), change.clone())),
         }
     }
 }
 
-fn merge_item(items: &mut Vec<Value>, item: &Value, key: &str) {
+fn merge_item(items: &mut Vec<Value>, item: &Value, key: &str, arguments: Arguments) {
     let same = |other: &&mut Value| item.get(key).is_some() && other.get(key) == item.get(key);
     match items.iter_mut().find(same) {
-        Some(present) => merge(present, item),
+        Some(present) => merge(present, item, arguments),
         None => items.push(item.clone()),
     }
 }
 
-/// Fills `{{.Name}}`, `{{.Namespace}}`, `{{.Labels.x}}` and `{{.Annotations.x}}` into every text.
+/// Fills in what stands between `{{` and `}}`, in every text.
 ///
 /// # Errors
-/// The placeholder that names something else.
-pub(crate) fn fill_in(value: &mut Value, service: &Value) -> Result<(), String> {
+/// The placeholder that `lookup` does not know.
+pub(crate) fn fill_in(value: &mut Value, lookup: &impl Fn(&str) -> Option<String>) -> Result<(), String> {
     match value {
-        Value::String(text) if text.contains("{{") => *text = filled(text, service)?,
-        Value::Array(items) => items.iter_mut().try_for_each(|item| fill_in(item, service))?,
-        Value::Object(fields) => fields.values_mut().try_for_each(|field| fill_in(field, service))?,
+        Value::String(text) if text.contains("{{") => *text = filled(text, lookup)?,
+        Value::Array(items) => items.iter_mut().try_for_each(|item| fill_in(item, lookup))?,
+        Value::Object(fields) => fields.values_mut().try_for_each(|field| fill_in(field, lookup))?,
         _ => {}
     }
     Ok(())
 }
 
-fn filled(text: &str, service: &Value) -> Result<String, String> {
+fn filled(text: &str, lookup: &impl Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("{{") {
@@ -140,8 +151,8 @@ fn filled(text: &str, service: &Value) -> Result<String, String> {
         let Some((inside, behind)) = after.split_once("}}") else {
             return Err(format!("{{{{{after}"));
         };
-        match looked_up(inside.trim(), service) {
-            Some(value) => result.push_str(value),
+        match lookup(inside.trim()) {
+            Some(value) => result.push_str(&value),
             None => return Err(format!("{{{{{inside}}}}}")),
         }
         rest = behind;
@@ -150,18 +161,20 @@ fn filled(text: &str, service: &Value) -> Result<String, String> {
     Ok(result)
 }
 
-fn looked_up<'a>(path: &str, service: &'a Value) -> Option<&'a str> {
-    let of_map = |map: &str, key: &str| service.at(&["metadata", map, key]).and_then(Value::as_str);
+/// `.Name`, `.Namespace`, `.Labels.x` and `.Annotations.x` of an object.
+pub(crate) fn of_metadata(object: &Value, path: &str) -> Option<String> {
+    let of_map = |map: &str, key: &str| object.at(&["metadata", map, key]).and_then(Value::as_str);
     // A label that is not there is the empty text, as a missing key of a map is in Go.
-    match path {
-        ".Name" => Some(service.name()),
-        ".Namespace" => Some(service.namespace()),
+    let found = match path {
+        ".Name" => object.name(),
+        ".Namespace" => object.namespace(),
         _ => match (path.strip_prefix(".Labels."), path.strip_prefix(".Annotations.")) {
-            (Some(key), _) => Some(of_map("labels", key).unwrap_or_default()),
-            (_, Some(key)) => Some(of_map("annotations", key).unwrap_or_default()),
-            _ => None,
+            (Some(key), _) => of_map("labels", key).unwrap_or_default(),
+            (_, Some(key)) => of_map("annotations", key).unwrap_or_default(),
+            _ => return None,
         },
-    }
+    };
+    Some(found.to_owned())
 }
 
 /// The image with its tag replaced. A digest stays what it is.
@@ -200,7 +213,7 @@ pub(crate) fn model(component: &Value, extra: &Value, mut pod: Value) -> Value {
     for field in ["labels", "annotations"] {
         let mut entries = extra.at(&[field]).cloned().unwrap_or_else(|| json!({}));
         if let Some(own) = component.at(&[field]) {
-            merge(&mut entries, own);
+            merge(&mut entries, own, Arguments::Replace);
         }
         if entries.as_object().is_some_and(|entries| !entries.is_empty()) {
             metadata.insert(field.to_owned(), entries);
@@ -239,6 +252,7 @@ mod tests {
                 "args": ["--b"], "command": ["z"], "env": [{"name": "B", "value": "3"}, {"name": "C", "value": "4"}],
                 "resources": {"limits": {"cpu": "2"}}, "image": null,
             }),
+            Arguments::Append,
         );
         assert_eq!(
             base,
@@ -256,7 +270,8 @@ mod tests {
             json!({"metadata": {"name": "iris", "namespace": "team", "labels": {"modelClass": "m.M"}}});
         let fill = |text: &str| {
             let mut value = json!([text]);
-            fill_in(&mut value, &service).map(|()| value[0].as_str().unwrap_or_default().to_owned())
+            fill_in(&mut value, &|path| of_metadata(&service, path))
+                .map(|()| value[0].as_str().unwrap_or_default().to_owned())
         };
         assert_eq!(fill("--model_name={{.Name}}").as_deref(), Ok("--model_name=iris"));
         assert_eq!(

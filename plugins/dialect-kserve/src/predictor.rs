@@ -3,6 +3,7 @@
 use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{Fault, Object as _, fault};
 
+use crate::container::Arguments;
 use crate::names::{CONTAINER, MODEL_DIR};
 use crate::runtime::{self, Found, Wanted};
 use crate::settings::{flag, settings, variable};
@@ -229,7 +230,7 @@ fn by_format(
     Ok(())
 }
 
-fn asks_for_gpu(model: &Value) -> bool {
+pub(crate) fn asks_for_gpu(model: &Value) -> bool {
     let asked = |kind: &str| {
         let amounts = model.at(&["resources", kind]).and_then(Value::as_object);
         amounts.into_iter().flatten().any(|(name, amount)| {
@@ -259,9 +260,9 @@ fn by_runtime(
 
     let mut labelled = service.clone();
     let serving = &mut containers[index];
-    container::merge(serving, &container::own(described.model));
+    container::merge(serving, &container::own(described.model), Arguments::Append);
     defaults_of(found.name(), service, described, source.is_some(), &mut labelled, serving);
-    if let Err(placeholder) = container::fill_in(serving, &labelled) {
+    if let Err(placeholder) = container::fill_in(serving, &|path| container::of_metadata(&labelled, path)) {
         let (runtime, container) = (found.name(), serving.text(&["name"]));
         return invalid(format!(
             "failed to replace placeholders in serving runtime {runtime} Container {container}: {placeholder}"
@@ -270,7 +271,7 @@ fn by_runtime(
     retag(serving, found.name(), described.model);
     let mut pod = container::pod_of_runtime(runtime);
     pod["containers"] = containers.into();
-    container::merge(&mut pod, &container::pod(predictor));
+    container::merge(&mut pod, &container::pod(predictor), Arguments::Append);
     spec.insert("container".to_owned(), container::model(predictor, runtime, pod));
     if let Some(source) = source {
         spec.insert("source".to_owned(), source);
@@ -326,7 +327,7 @@ fn default_variable(container: &mut Value, name: &str, value: &str) {
     if container.items(&["env"]).iter().any(|variable| variable.text(&["name"]) == name) {
         return;
     }
-    container::merge(container, &json!({"env": [{"name": name, "value": value}]}));
+    container::merge(container, &json!({"env": [{"name": name, "value": value}]}), Arguments::Append);
 }
 
 /// The tag of the image follows the user's version; three of KServe's servers have another one for a GPU.

@@ -3,7 +3,7 @@
 use purlin_sdk::serde_json::{Value, json};
 use purlin_sdk::{Event, Fault, Object as _, Selector, Severity, SyncRequest, SyncResponse, fault};
 
-use crate::names::{self, GENERIC, STOP, TAG_ROUTING, V1ALPHA1};
+use crate::names::{self, STOP, TAG_ROUTING, V1ALPHA1};
 use crate::predictor::{self, Predictor, Refused};
 use crate::revisions::{self, Rules};
 use crate::routes::{self, Parts};
@@ -154,9 +154,4 @@ fn events(service: &Value, status: &Value, notes: &[&String]) -> Vec<Event> {
         }
     }
     events
-}
-
-/// The generic kinds that a service's children are of.
-pub(crate) fn is_child(object: &Value) -> bool {
-    object.is(GENERIC, "Model") || object.is(GENERIC, "Route")
 }
