@@ -76,10 +76,6 @@ def quantity(description=None):
     return schema
 
 
-def port_number(description=None):
-    return {**quantity(), **({"description": description} if description else {})}
-
-
 RESOURCES = part(
     {
         "limits": mapped(quantity(), "At most so much of each resource, such as cpu, memory or nvidia.com/gpu."),

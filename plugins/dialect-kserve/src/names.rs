@@ -22,6 +22,7 @@ pub(crate) const HASH: &str = "internal.serving.kserve.io/revision-hash";
 pub(crate) const MIN_REPLICAS: &str = "internal.serving.kserve.io/min-replicas";
 
 pub(crate) const DEPLOYMENT_MODE: &str = "serving.kserve.io/deploymentMode";
+pub(crate) const AUTOSCALER: &str = "serving.kserve.io/autoscalerClass";
 pub(crate) const TAG_ROUTING: &str = "serving.kserve.io/enable-tag-routing";
 pub(crate) const STOP: &str = "serving.kserve.io/stop";
 pub(crate) const STORAGE_SECRET: &str = "serving.kserve.io/storageSecretName";

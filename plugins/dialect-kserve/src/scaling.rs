@@ -3,6 +3,8 @@
 use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{FieldError, Object as _, fault};
 
+use crate::names::AUTOSCALER;
+
 /// The group of Knative's autoscaling annotations.
 const KNATIVE: &str = "autoscaling.knative.dev";
 
@@ -29,6 +31,10 @@ pub(crate) fn of(service: &Value, component: &Value) -> Scaling {
     if let Some(max) = number("maxReplicas", &["max-scale", "maxScale"]).filter(|max| *max > 0) {
         // KServe takes the larger of the two rather than to have no replica at all.
         spec.insert("maxReplicas".to_owned(), max.max(min).into());
+    }
+    if service.annotation(AUTOSCALER) == Some("none") {
+        // Nobody scales it: there are as many as there are at least.
+        spec.insert("maxReplicas".to_owned(), min.max(1).into());
     }
     let metric = match component.text(&["scaleMetric"]) {
         "" => annotation(&["metric"]).unwrap_or_default(),
@@ -176,6 +182,8 @@ mod tests {
             })),
             json!({"minReplicas": 0, "maxReplicas": 3, "metric": "concurrency", "target": 9, "concurrency": 4})
         );
+        let fixed = json!({"metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "none"}}});
+        assert_eq!(of(&fixed, &json!({"minReplicas": 3})).spec, json!({"minReplicas": 3, "maxReplicas": 3}));
         let scaling = of(&json!({}), &json!({"scaleMetric": "cpu", "scaleTarget": 80}));
         assert_eq!(scaling.spec, json!({"minReplicas": 1}), "80 percent of a processor are not 80 requests");
         assert_eq!(scaling.notes.len(), 1);

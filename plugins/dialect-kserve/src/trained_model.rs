@@ -67,8 +67,11 @@ pub(crate) fn sync(request: &SyncRequest) -> Result<SyncResponse, Fault> {
     let mut conditions = Living::of(model, DEPENDENTS, request.context.now_ms);
     conditions.set("InferenceServiceReady", service_state(service, name));
     conditions.set("FrameworkSupported", framework_state(observed));
-    let state = |holds: bool, reason: &str, message: &str| {
-        if holds { State::holds() } else { State::fails(reason, message) }
+    // Without a service nothing is known about it.
+    let state = |holds: bool, reason: &str, message: &str| match (service, holds) {
+        (None, _) => State::pending("", ""),
+        (Some(_), true) => State::holds(),
+        (Some(_), false) => State::fails(reason, message),
     };
     conditions.set(
         "MemoryResourceAvailable",

@@ -3,8 +3,12 @@
 use purlin_sdk::serde_json::Value;
 use purlin_sdk::{FieldError, Object as _, fault};
 
+use crate::names::{AUTOSCALER, CONTAINER};
 use crate::predictor::FRAMEWORKS;
 use crate::scaling;
+
+/// Who may scale a service. Here the gateway does in any case, unless nobody is to.
+const AUTOSCALERS: &[&str] = &["hpa", "keda", "external", "none"];
 
 /// A name that begins with a letter and has letters, digits and dashes, and so can be part of a host.
 pub(crate) fn name(object: &Value, errors: &mut Vec<FieldError>) {
@@ -28,6 +32,10 @@ pub(crate) fn service(service: &Value) -> Vec<FieldError> {
         return errors;
     };
     implementation(predictor, &mut errors);
+    if let Some(class) = service.annotation(AUTOSCALER).filter(|class| !AUTOSCALERS.contains(class)) {
+        let reason = format!("it must be one of {}", AUTOSCALERS.join(", "));
+        errors.push(fault::field(format!("metadata.annotations[{AUTOSCALER}]"), class, reason));
+    }
     for component in ["predictor", "transformer", "explainer"] {
         if let Some(spec) = service.at(&["spec", component]) {
             scaling::validate(spec, &format!("spec.{component}"), &mut errors);
@@ -70,9 +78,9 @@ fn implementation(predictor: &Value, errors: &mut Vec<FieldError>) {
                 errors.push(fault::field(format!("{path}.name"), model.text(&["name"]), reason));
             }
             let containers = predictor.items(&["containers"]).iter();
-            if containers.into_iter().any(|container| container.text(&["name"]) == crate::names::CONTAINER) {
+            if containers.into_iter().any(|container| container.text(&["name"]) == CONTAINER) {
                 let reason = format!("it serves beside {name}, and one of them has to go");
-                errors.push(fault::field("spec.predictor.containers", crate::names::CONTAINER, reason));
+                errors.push(fault::field("spec.predictor.containers", CONTAINER, reason));
             }
         }
         [_, second, ..] => {
