@@ -1,0 +1,256 @@
+//! Where a component's model is, and which Secret opens the place.
+
+use purlin_sdk::serde_json::{Value, json};
+use purlin_sdk::{FieldError, Object as _, Selector, fault};
+
+use crate::names::STORAGE_SECRET;
+use crate::settings::{flag, variable};
+
+/// The Secret with one entry for each `storage.key`.
+const STORAGE_CONFIG: &str = "storage-config";
+
+/// What selects the service account whose Secrets open the model's place.
+pub(crate) fn account(component: &Value) -> Selector {
+    Selector {
+        api_version: "v1".to_owned(),
+        kind: "ServiceAccount".to_owned(),
+        namespace: None,
+        names: vec![account_name(component).to_owned()],
+        labels: String::new(),
+    }
+}
+
+fn account_name(component: &Value) -> &str {
+    match (component.text(&["serviceAccountName"]), component.text(&["serviceAccount"])) {
+        ("", "") => "default",
+        ("", name) | (name, _) => name,
+    }
+}
+
+/// The first Secret of the component's service account that is not one of its own tokens. KServe reads the Secrets to
+/// see which one has credentials; a dialect that may read every Secret would be too high a price for that.
+fn of_account(component: &Value, related: &[Value]) -> Option<String> {
+    let name = account_name(component);
+    let account = related.iter().find(|object| object.is("v1", "ServiceAccount") && object.name() == name)?;
+    let secrets = account.items(&["secrets"]).iter().map(|secret| secret.text(&["name"]));
+    let own = [format!("{name}-token-"), format!("{name}-dockercfg-")];
+    let mut credentials =
+        secrets.filter(|secret| !secret.is_empty() && !own.iter().any(|prefix| secret.starts_with(prefix)));
+    credentials.next().map(str::to_owned)
+}
+
+/// What is said about a model's place in a component.
+pub(crate) struct Place<'a> {
+    /// The service.
+    pub(crate) service: &'a Value,
+    /// `spec.predictor` or the like: its service account counts.
+    pub(crate) component: &'a Value,
+    /// Has `storageUri`, `storage`, `args` and `env`: `spec.predictor.model`, or a container.
+    pub(crate) model: &'a Value,
+    /// The path of that.
+    pub(crate) path: &'a str,
+    /// Whether `--model_id` is to be fetched; a container does that by itself.
+    pub(crate) hub: bool,
+}
+
+impl Place<'_> {
+    /// `spec.source` of a Model, without the Secret; none where the component has no model of its own.
+    ///
+    /// # Errors
+    /// A field that cannot be translated.
+    pub(crate) fn uri(&self) -> Result<Option<String>, FieldError> {
+        let uri = self.model.text(&["storageUri"]);
+        let several = self.component.items(&["storageUris"]);
+        let storage = self.model.at(&["storage"]);
+        if !uri.is_empty() && !several.is_empty() {
+            let reason = "set storageUri or storageUris, not both";
+            return Err(fault::field(format!("{}.storageUri", self.path), uri, reason));
+        }
+        if let [first, rest @ ..] = several {
+            if !rest.is_empty() {
+                let reason = "a model has one source here: name one place that holds all its files";
+                return Err(fault::field("spec.predictor.storageUris", rest[0].text(&["uri"]), reason));
+            }
+            return Ok(Some(with_scheme(first.text(&["uri"]))));
+        }
+        match storage {
+            Some(storage) if uri.is_empty() => self.of_storage(storage).map(Some),
+            Some(storage) if storage.at(&["path"]).is_some() => {
+                let reason = "set storageUri or storage.path, not both";
+                Err(fault::field(format!("{}.storage.path", self.path), storage.text(&["path"]), reason))
+            }
+            _ if uri.is_empty() => Ok(self.of_environment()),
+            _ => Ok(Some(with_scheme(uri))),
+        }
+    }
+
+    /// `STORAGE_URI` says it for a container; `--model_id` names a repository on the hub.
+    fn of_environment(&self) -> Option<String> {
+        if let Some(uri) = variable(self.model, "STORAGE_URI") {
+            return Some(with_scheme(uri));
+        }
+        let args = self.model.items(&["args"]);
+        if !self.hub {
+            return None;
+        }
+        let repository = flag(args, "--model_id").filter(|id| !id.is_empty())?;
+        if repository.starts_with('/') {
+            return Some(with_scheme(&repository));
+        }
+        Some(match flag(args, "--model_revision").filter(|revision| !revision.is_empty()) {
+            Some(revision) => format!("hf://{repository}:{revision}"),
+            None => format!("hf://{repository}"),
+        })
+    }
+
+    fn of_storage(&self, storage: &Value) -> Result<String, FieldError> {
+        let parameter = |name: &str| storage.text(&["parameters", name]);
+        let path = storage.text(&["path"]).trim_start_matches('/');
+        let scheme = match parameter("type") {
+            "" => {
+                let reason = "it says neither of which type the store is nor which bucket: set parameters.type and \
+                              parameters.bucket, or storageUri";
+                return Err(fault::field(format!("{}.storage", self.path), storage.text(&["key"]), reason));
+            }
+            "gcs" => "gs",
+            scheme => scheme,
+        };
+        let root = match scheme {
+            "s3" | "gs" => parameter("bucket"),
+            "pvc" => parameter("name"),
+            "hdfs" | "webhdfs" | "hf" | "file" => "",
+            other => {
+                let reason =
+                    "it must be s3, gs, pvc, hf, hdfs, webhdfs or file; for another place set storageUri";
+                return Err(fault::field(format!("{}.storage.parameters.type", self.path), other, reason));
+            }
+        };
+        if root.is_empty() && matches!(scheme, "s3" | "gs" | "pvc") {
+            let missing = if scheme == "pvc" { "name" } else { "bucket" };
+            let field = format!("{}.storage.parameters.{missing}", self.path);
+            return Err(fault::field(field, "", format!("it is needed where the type is {scheme}")));
+        }
+        Ok(match root {
+            "" => format!("{scheme}://{path}"),
+            root => format!("{scheme}://{root}/{path}"),
+        })
+    }
+
+    /// `spec.source` of a Model.
+    ///
+    /// # Errors
+    /// A field that cannot be translated.
+    pub(crate) fn source(&self, related: &[Value]) -> Result<Option<Value>, FieldError> {
+        let Some(uri) = self.uri()? else { return Ok(None) };
+        let mut source = json!({"uri": uri.as_str()});
+        if let Some(secret) = self.secret(&uri, related) {
+            source["secret"] = secret.into();
+        }
+        Ok(Some(source))
+    }
+
+    fn secret(&self, uri: &str, related: &[Value]) -> Option<String> {
+        if self.model.at(&["storage"]).is_some_and(|storage| !storage.text(&["key"]).is_empty()) {
+            let named = self.service.annotation(STORAGE_SECRET).unwrap_or(STORAGE_CONFIG);
+            return Some(named.to_owned());
+        }
+        let of_account = || of_account(self.component, related);
+        if uri.starts_with("hf:") { self.token().or_else(of_account) } else { of_account() }
+    }
+
+    /// The Secret that the hub's token is read from.
+    fn token(&self) -> Option<String> {
+        let tokens = ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"];
+        let variables = self.model.items(&["env"]).iter();
+        let mut secrets = variables
+            .filter(|variable| tokens.contains(&variable.text(&["name"])))
+            .map(|variable| variable.text(&["valueFrom", "secretKeyRef", "name"]))
+            .filter(|name| !name.is_empty());
+        secrets.next().map(str::to_owned)
+    }
+}
+
+/// A path is a file.
+fn with_scheme(uri: &str) -> String {
+    if uri.starts_with('/') { format!("file://{uri}") } else { uri.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(component: &Value, related: &[Value]) -> Result<Option<Value>, FieldError> {
+        let model = &component["model"];
+        Place { service: &json!({}), component, model, path: "spec.predictor.model", hub: true }
+            .source(related)
+    }
+
+    fn uri(component: Value) -> Result<String, String> {
+        match source(&component, &[]) {
+            Ok(found) => Ok(found.map(|source| source.text(&["uri"]).to_owned()).unwrap_or_default()),
+            Err(error) => Err(error.field),
+        }
+    }
+
+    #[test]
+    fn every_way_to_name_a_place() {
+        for (component, expected) in [
+            (json!({"model": {"storageUri": "gs://a/b"}}), "gs://a/b"),
+            (json!({"model": {"storageUri": "/mnt/x"}}), "file:///mnt/x"),
+            (json!({"storageUris": [{"uri": "pvc://a/b"}], "model": {}}), "pvc://a/b"),
+            (
+                json!({"model": {"storage": {"key": "k", "path": "a/b", "parameters": {"type": "s3", "bucket": "c"}}}}),
+                "s3://c/a/b",
+            ),
+            (json!({"model": {"args": ["--model_id=a/b"]}}), "hf://a/b"),
+            (json!({"model": {"args": ["--model_id", "a/b", "--model_revision=v1"]}}), "hf://a/b:v1"),
+            (json!({"model": {"args": ["--model_id=/mnt/models"]}}), "file:///mnt/models"),
+            (json!({"model": {"env": [{"name": "STORAGE_URI", "value": "s3://a"}]}}), "s3://a"),
+            (json!({"model": {}}), ""),
+        ] {
+            assert_eq!(uri(component.clone()).as_deref(), Ok(expected), "{component}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_translated_is_named() {
+        for (component, field) in [
+            (
+                json!({"model": {"storageUri": "a", "storage": {"path": "b"}}}),
+                "spec.predictor.model.storage.path",
+            ),
+            (json!({"model": {"storage": {"key": "k", "path": "b"}}}), "spec.predictor.model.storage"),
+            (
+                json!({"model": {"storage": {"parameters": {"type": "s3"}}}}),
+                "spec.predictor.model.storage.parameters.bucket",
+            ),
+            (
+                json!({"model": {"storage": {"parameters": {"type": "ftp"}}}}),
+                "spec.predictor.model.storage.parameters.type",
+            ),
+            (json!({"model": {}, "storageUris": [{"uri": "a"}, {"uri": "b"}]}), "spec.predictor.storageUris"),
+        ] {
+            assert_eq!(uri(component.clone()), Err(field.to_owned()), "{component}");
+        }
+    }
+
+    #[test]
+    fn secrets_come_from_the_key_the_account_or_the_token() {
+        let account = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "sa"},
+            "secrets": [{"name": "sa-token-x1"}, {"name": "s3creds"}, {"name": "other"}],
+        });
+        let secret = |component: Value| {
+            let source = source(&component, std::slice::from_ref(&account)).ok().flatten()?;
+            source["secret"].as_str().map(str::to_owned)
+        };
+        let model = json!({"storageUri": "s3://a"});
+        assert_eq!(secret(json!({"serviceAccountName": "sa", "model": model})).as_deref(), Some("s3creds"));
+        assert_eq!(secret(json!({"model": model})), None, "the default account is another");
+        let keyed = json!({"storageUri": "s3://a", "storage": {"key": "k"}});
+        assert_eq!(secret(json!({"model": keyed})).as_deref(), Some("storage-config"));
+        let token = json!([{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "t"}}}]);
+        let model = json!({"storageUri": "hf://a/b", "env": token});
+        assert_eq!(secret(json!({"model": model})).as_deref(), Some("hf"));
+    }
+}

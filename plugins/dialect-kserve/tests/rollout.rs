@@ -1,0 +1,381 @@
+//! A service through its life: created, changed, a canary, taken back, a bad revision, and more than one part.
+
+mod world;
+
+use std::path::Path;
+
+use purlin_sdk::Object as _;
+use purlin_sdk::serde_json::{Value, json};
+use world::{World, documents};
+
+const SERVICE: &str = "sklearn-iris";
+
+fn manifest(name: &str) -> Vec<Value> {
+    documents(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/manifests/kserve/{name}.yaml")),
+    )
+}
+
+fn started() -> World {
+    let mut world = World::default();
+    manifest("sklearn-v1").into_iter().for_each(|object| world.apply(object));
+    world
+}
+
+fn revision(number: u32) -> String {
+    format!("{SERVICE}-predictor-{number:05}")
+}
+
+fn predictor(world: &mut World, change: impl FnOnce(&mut Value)) {
+    world.edit("InferenceService", SERVICE, |service| change(&mut service["spec"]["predictor"]));
+}
+
+fn another_model(world: &mut World, uri: &str) {
+    predictor(world, |predictor| predictor["model"]["storageUri"] = uri.into());
+}
+
+/// `revision:percent` of the status, in order.
+fn traffic(world: &World) -> Vec<String> {
+    let service = world.get("InferenceService", SERVICE);
+    let shares = service.items(&["status", "components", "predictor", "traffic"]).iter();
+    shares.map(|share| format!("{}:{}", share.text(&["revisionName"]), share["percent"])).collect()
+}
+
+/// The same of a Route.
+fn backends(world: &World, route: &str) -> Vec<String> {
+    let shares = world.get("Route", route).items(&["spec", "backends"]).iter();
+    shares.map(|share| format!("{}:{}", share.text(&["model"]), share["weight"])).collect()
+}
+
+fn shares(of: &[(u32, u32)]) -> Vec<String> {
+    of.iter().map(|(number, percent)| format!("{}:{percent}", revision(*number))).collect()
+}
+
+fn condition(world: &World, kind: &str) -> String {
+    let service = world.get("InferenceService", SERVICE);
+    service.condition(kind).map(|entry| entry.text(&["status"]).to_owned()).unwrap_or_default()
+}
+
+fn said(world: &World, path: &[&str]) -> String {
+    let path: Vec<&str> = std::iter::once("status").chain(path.iter().copied()).collect();
+    world.get("InferenceService", SERVICE).text(&path).to_owned()
+}
+
+#[test]
+fn a_service_is_ready_once_its_model_and_its_way_are() {
+    let mut world = started();
+    world.settle();
+    assert_eq!(world.of_kind("Model"), [revision(1)]);
+    assert_eq!(world.of_kind("Route"), [SERVICE.to_owned(), format!("{SERVICE}-predictor")]);
+    assert_eq!(condition(&world, "Ready"), "Unknown");
+    assert_eq!(said(&world, &["url"]), "");
+    assert_eq!(said(&world, &["modelStatus", "transitionStatus"]), "InProgress");
+    assert_eq!(backends(&world, SERVICE), shares(&[(1, 100)]));
+    assert_eq!(traffic(&world), [""; 0]);
+
+    world.set_ready(&revision(1));
+    world.settle();
+    for kind in [
+        "Ready",
+        "PredictorReady",
+        "PredictorRouteReady",
+        "PredictorConfigurationReady",
+        "IngressReady",
+        "RoutesReady",
+        "LatestDeploymentReady",
+    ] {
+        assert_eq!(condition(&world, kind), "True", "{kind}");
+    }
+    assert_eq!(said(&world, &["url"]), "http://sklearn-iris.default.localhost:8085");
+    assert_eq!(said(&world, &["address", "url"]), "http://sklearn-iris.default.svc.cluster.local");
+    assert_eq!(said(&world, &["servingRuntimeName"]), "runtime-of-the-format");
+    assert_eq!(said(&world, &["modelStatus", "states", "activeModelState"]), "Loaded");
+    assert_eq!(said(&world, &["components", "predictor", "latestRolledoutRevision"]), revision(1));
+    assert_eq!(traffic(&world), shares(&[(1, 100)]));
+    assert!(world.events.contains(&format!("InferenceServiceReady: InferenceService [{SERVICE}] is Ready")));
+}
+
+#[test]
+fn requests_move_once_the_new_revision_is_ready_and_not_before() {
+    let mut world = started();
+    world.settle();
+    world.set_ready(&revision(1));
+    world.settle();
+    another_model(&mut world, "gs://models/2");
+    world.settle();
+    assert_eq!(world.of_kind("Model"), [revision(1), revision(2)]);
+    assert_eq!(backends(&world, SERVICE), shares(&[(1, 100)]));
+    assert_eq!(condition(&world, "Ready"), "Unknown", "the current spec is not served yet");
+    assert_ne!(said(&world, &["url"]), "", "and the old one still is");
+
+    world.set_ready(&revision(2));
+    world.settle();
+    assert_eq!(backends(&world, SERVICE), shares(&[(2, 100)]));
+    assert_eq!(condition(&world, "Ready"), "True");
+    assert_eq!(said(&world, &["components", "predictor", "previousRolledoutRevision"]), revision(1));
+    let previous = world.get("Model", &revision(1));
+    assert_eq!(previous["spec"]["scaling"]["minReplicas"], 0, "one to go back to takes nothing");
+    assert_eq!(previous["spec"]["source"]["uri"], "gs://kfserving-examples/models/sklearn/1.0/model");
+}
+
+#[test]
+fn a_canary_gets_its_share_is_promoted_and_taken_back() {
+    let mut world = started();
+    world.settle();
+    world.set_ready(&revision(1));
+    world.settle();
+    predictor(&mut world, |predictor| {
+        predictor["canaryTrafficPercent"] = 10.into();
+        predictor["model"]["storageUri"] = "gs://models/2".into();
+    });
+    world.edit("InferenceService", SERVICE, |service| {
+        service["metadata"]["annotations"]["serving.kserve.io/enable-tag-routing"] = "true".into();
+    });
+    world.settle();
+    assert_eq!(traffic(&world), shares(&[(1, 100)]));
+    world.set_ready(&revision(2));
+    world.settle();
+    assert_eq!(traffic(&world), shares(&[(2, 10), (1, 90)]));
+    assert_eq!(backends(&world, &format!("{SERVICE}-predictor")), shares(&[(2, 10), (1, 90)]));
+    let service = world.get("InferenceService", SERVICE);
+    let share = |index: usize| &service["status"]["components"]["predictor"]["traffic"][index];
+    assert_eq!((&share(0)["tag"], &share(0)["latestRevision"]), (&json!("latest"), &json!(true)));
+    assert_eq!((&share(1)["tag"], &share(1)["latestRevision"]), (&json!("prev"), &json!(false)));
+    assert_eq!(share(1)["url"], "http://prev-sklearn-iris-predictor.default.localhost:8085");
+    assert_eq!(said(&world, &["components", "predictor", "latestRolledoutRevision"]), revision(1));
+    assert_eq!(world.get("Model", &revision(1))["spec"]["scaling"]["minReplicas"], 1);
+
+    predictor(&mut world, |predictor| predictor["canaryTrafficPercent"] = 50.into());
+    world.settle();
+    assert_eq!(traffic(&world), shares(&[(2, 50), (1, 50)]), "another share is no other revision");
+
+    predictor(&mut world, |predictor| {
+        drop(predictor.as_object_mut().expect("fields").remove("canaryTrafficPercent"))
+    });
+    world.settle();
+    assert_eq!(traffic(&world), shares(&[(2, 100)]));
+    assert_eq!(said(&world, &["components", "predictor", "latestRolledoutRevision"]), revision(2));
+    assert_eq!(said(&world, &["components", "predictor", "previousRolledoutRevision"]), revision(1));
+
+    predictor(&mut world, |predictor| predictor["canaryTrafficPercent"] = 0.into());
+    world.settle();
+    assert_eq!(traffic(&world), shares(&[(2, 0), (1, 100)]));
+    assert_eq!(world.get("Model", &revision(1))["spec"]["scaling"]["minReplicas"], 1, "it serves again");
+
+    // The next one is a canary of the revision that serves, not of the one that was taken back.
+    another_model(&mut world, "gs://models/3");
+    world.settle();
+    assert_eq!(traffic(&world), shares(&[(2, 0), (1, 100)]));
+    world.set_ready(&revision(3));
+    world.settle();
+    assert_eq!(traffic(&world), shares(&[(3, 0), (1, 100)]));
+    predictor(&mut world, |predictor| predictor["canaryTrafficPercent"] = 100.into());
+    world.settle();
+    assert_eq!(traffic(&world), shares(&[(3, 100)]));
+    assert_eq!(said(&world, &["components", "predictor", "previousRolledoutRevision"]), revision(1));
+    assert_eq!(world.of_kind("Model"), [revision(1), revision(3)]);
+}
+
+#[test]
+fn a_bad_revision_leaves_the_good_one_serving() {
+    let mut world = started();
+    world.settle();
+    world.set_ready(&revision(1));
+    world.settle();
+    another_model(&mut world, "gs://models/broken");
+    world.settle();
+    world.set_failed(&revision(2));
+    world.settle();
+    assert_eq!(backends(&world, SERVICE), shares(&[(1, 100)]));
+    assert_eq!(condition(&world, "PredictorReady"), "False");
+    assert_eq!(condition(&world, "PredictorRouteReady"), "True");
+    assert_eq!(said(&world, &["modelStatus", "transitionStatus"]), "BlockedByFailedLoad");
+    assert_eq!(said(&world, &["modelStatus", "states", "activeModelState"]), "Loaded");
+    assert_eq!(said(&world, &["modelStatus", "lastFailureInfo", "reason"]), "ModelLoadFailed");
+    assert_eq!(said(&world, &["modelStatus", "lastFailureInfo", "modelRevisionName"]), revision(2));
+    let failures = || world.events.iter().filter(|event| event.starts_with("ModelLoadFailed")).count();
+    assert_eq!(failures(), 1, "it is told once");
+
+    another_model(&mut world, "gs://models/3");
+    world.settle();
+    assert_eq!(world.of_kind("Model"), [revision(1), revision(3)], "nobody needs the broken one");
+    world.set_ready(&revision(3));
+    world.settle();
+    assert_eq!(backends(&world, SERVICE), shares(&[(3, 100)]));
+    assert_eq!(said(&world, &["modelStatus", "lastFailureInfo", "reason"]), "");
+}
+
+#[test]
+fn a_revision_that_was_not_seen_yet_is_not_made_twice() {
+    let mut world = started();
+    world.round().expect("no fault");
+    let key = ("InferenceService".to_owned(), SERVICE.to_owned());
+    let mut request = world.request(&key);
+    assert_eq!(request.children.len(), 3);
+    request.children.clear();
+    let answer = <dialect_kserve::KServe as purlin_sdk::Dialect>::sync(&request).expect("no fault");
+    assert_eq!(answer.children[0].name(), revision(1));
+}
+
+#[test]
+fn a_stopped_service_takes_nothing_and_starts_again() {
+    let mut world = started();
+    world.willing = true;
+    world.settle();
+    world.edit("InferenceService", SERVICE, |service| {
+        service["metadata"]["annotations"]["serving.kserve.io/stop"] = "true".into();
+    });
+    world.settle();
+    assert_eq!((world.of_kind("Model").len(), world.of_kind("Route").len()), (0, 0));
+    assert_eq!(condition(&world, "Stopped"), "True");
+    assert_eq!(condition(&world, "Ready"), "False");
+    world.edit("InferenceService", SERVICE, |service| {
+        service["metadata"]["annotations"]["serving.kserve.io/stop"] = "false".into();
+    });
+    world.settle();
+    assert_eq!(condition(&world, "Ready"), "True");
+}
+
+#[test]
+fn a_transformer_is_told_where_the_predictor_is() {
+    let mut world = World::willing();
+    manifest("transformer").into_iter().for_each(|object| world.apply(object));
+    world.settle();
+    let name = "torchserve-transformer";
+    let args = |model: &str| {
+        world.get("Model", model)["spec"]["container"]["template"]["spec"]["containers"][0]["args"]
+            .to_string()
+    };
+    let transformer = args("torchserve-transformer-transformer");
+    assert!(
+        transformer.contains("127.0.0.1:8085/serving/default/torchserve-transformer-predictor"),
+        "{transformer}"
+    );
+    assert!(args("torchserve-transformer-explainer").contains("/serving/default/torchserve-transformer\""));
+    let route = world.get("Route", name);
+    assert_eq!(route["spec"]["transformer"], "torchserve-transformer-transformer");
+    assert_eq!(route["spec"]["explainer"], "torchserve-transformer-explainer");
+    let service = world.get("InferenceService", name);
+    for kind in
+        ["Ready", "TransformerReady", "TransformerRouteReady", "ExplainerReady", "ExplainerRoutesReady"]
+    {
+        assert!(service.is_true(kind), "{kind}");
+    }
+    let model = format!("{name}-predictor-00001");
+    assert_eq!(world.get("Model", &model)["spec"]["modelName"], "mnist", "the transformer's name for it");
+}
+
+#[test]
+fn a_transformer_that_is_added_takes_over_once_it_is_ready() {
+    let mut world = started();
+    world.willing = true;
+    world.settle();
+    world.willing = false;
+    world.edit("InferenceService", SERVICE, |service| {
+        service["spec"]["transformer"] = json!({"containers": [{"image": "transformer:1"}]});
+    });
+    world.settle();
+    assert_eq!(world.get("Route", SERVICE)["spec"].get("transformer"), None);
+    world.set_ready("sklearn-iris-transformer");
+    world.settle();
+    assert_eq!(world.get("Route", SERVICE)["spec"]["transformer"], "sklearn-iris-transformer");
+    assert_eq!(condition(&world, "Ready"), "True");
+}
+
+#[test]
+fn a_runtime_that_is_not_there_is_waited_for() {
+    let mut world = started();
+    world.willing = true;
+    world.settle();
+    predictor(&mut world, |predictor| predictor["model"]["runtime"] = "own".into());
+    world.settle();
+    assert_eq!(condition(&world, "Ready"), "False");
+    assert_eq!(said(&world, &["modelStatus", "lastFailureInfo", "reason"]), "RuntimeNotRecognized");
+    assert_eq!(backends(&world, SERVICE), shares(&[(1, 100)]), "what serves goes on");
+    assert!(
+        world.events.iter().any(|event| event.contains("spec.predictor.model.runtime")),
+        "{:?}",
+        world.events
+    );
+    world.apply(json!({
+        "apiVersion": "serving.kserve.io/v1alpha1", "kind": "ServingRuntime", "metadata": {"name": "own"},
+        "spec": {
+            "supportedModelFormats": [{"name": "sklearn"}],
+            "containers": [{"name": "kserve-container", "image": "own:1", "args": ["--name={{.Name}}"]}],
+        },
+    }));
+    world.settle();
+    assert_eq!(condition(&world, "Ready"), "True");
+    let model = world.get("Model", &revision(2));
+    assert_eq!(
+        model["spec"]["container"]["template"]["spec"]["containers"][0]["args"],
+        json!(["--name=sklearn-iris"])
+    );
+    assert_eq!(said(&world, &["servingRuntimeName"]), "own");
+}
+
+#[test]
+fn trained_models_answer_beside_each_other() {
+    let mut world = World::willing();
+    manifest("trained-model").into_iter().for_each(|object| world.apply(object));
+    world.settle();
+    assert_eq!(world.get("Route", "triton-mms")["spec"]["models"], json!(["cifar10", "simple-string"]));
+    let model = world.get("TrainedModel", "cifar10");
+    for kind in
+        ["Ready", "InferenceServiceReady", "FrameworkSupported", "MemoryResourceAvailable", "IsMMSPredictor"]
+    {
+        assert!(model.is_true(kind), "{kind}");
+    }
+    assert_eq!(model["status"]["url"], "http://triton-mms.default.localhost:8085/v2/models/cifar10/infer");
+
+    // The service has 2Gi; one more of 1Gi does not fit.
+    let mut third = model.clone();
+    third["metadata"] = json!({"name": "third"});
+    world.apply(third);
+    world.settle();
+    assert_eq!(world.find("Model", "third"), None);
+    let third = world.get("TrainedModel", "third");
+    assert_eq!(
+        third.condition("MemoryResourceAvailable").map(|found| found.text(&["status"])),
+        Some("False")
+    );
+    assert!(!third.is_true("Ready"));
+}
+
+#[test]
+fn a_graph_is_ready_with_its_route() {
+    let mut world = World::willing();
+    manifest("graph-ensemble").into_iter().for_each(|object| world.apply(object));
+    world.settle();
+    let graph = world.get("InferenceGraph", "ensemble");
+    assert!(graph.is_true("Ready"));
+    assert_eq!(graph["status"]["url"], "http://ensemble.default.localhost:8085");
+    let nodes = &world.get("Route", "ensemble")["spec"]["graph"]["nodes"];
+    assert_eq!(nodes["root"]["steps"][1], json!({"node": "models", "data": "response", "required": false}));
+    assert_eq!(nodes["models"]["kind"], "ensemble");
+}
+
+#[test]
+fn language_models_are_served_by_containers_or_by_their_format() {
+    let mut world = World::willing();
+    manifest("llm").into_iter().for_each(|object| world.apply(object));
+    world.settle();
+    let spec = |name: &str| &world.get("Model", &format!("{name}-kserve"))["spec"];
+    let container = |name: &str| &spec(name)["container"]["template"]["spec"]["containers"][0];
+    let own = container("facebook-opt-125m-single");
+    assert_eq!(own["command"], json!(["vllm", "serve", "/mnt/models"]));
+    assert_eq!(own["args"], json!(["--served-model-name", "facebook/opt-125m", "--port", "8000"]));
+    assert_eq!(spec("facebook-opt-125m-single")["container"]["port"], 8000);
+    assert_eq!(spec("tiny-llama")["format"]["name"], "huggingface");
+    assert_eq!(spec("tiny-llama")["scaling"]["minReplicas"], 2);
+    let based = container("qwen2-7b");
+    assert_eq!(based["command"], json!(["/bin/sh", "-c"]));
+    assert!(based["args"][0].to_string().contains("Qwen/Qwen2.5-7B-Instruct"), "{based}");
+    assert_eq!(based["resources"]["limits"]["nvidia.com/gpu"], "1");
+    let service = world.get("LLMInferenceService", "qwen2-7b");
+    for kind in ["Ready", "PresetsCombined", "WorkloadsReady", "RouterReady", "PrefillWorkloadReady"] {
+        assert!(service.is_true(kind), "{kind}");
+    }
+    assert_eq!(service["status"]["appliedConfigs"][0]["name"], "vllm-base");
+    assert!(world.events.iter().any(|event| event.contains("spec.prefill")), "{:?}", world.events);
+}
