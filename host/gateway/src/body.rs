@@ -10,11 +10,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use http::{HeaderMap, StatusCode, header};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
 use crate::failure::Failure;
 use crate::listen::InFlight;
+use crate::payload::Tee;
 
 /// Any error of a body.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -25,6 +26,7 @@ pub(crate) struct Body {
     content: Content,
     held: Vec<Box<dyn Send + Sync>>,
     in_flight: Option<InFlight>,
+    tee: Option<Box<Tee>>,
 }
 
 enum Content {
@@ -41,13 +43,13 @@ impl Body {
 
     /// In one piece.
     pub(crate) fn whole(content: impl Into<Bytes>) -> Body {
-        Body { content: Content::Whole(content.into()), held: Vec::new(), in_flight: None }
+        Body { content: Content::Whole(content.into()), held: Vec::new(), in_flight: None, tee: None }
     }
 
     /// In several pieces, which are not copied together.
     pub(crate) fn parts(parts: impl IntoIterator<Item = Bytes>) -> Body {
         let parts = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        Body { content: Content::Parts(parts), held: Vec::new(), in_flight: None }
+        Body { content: Content::Parts(parts), held: Vec::new(), in_flight: None, tee: None }
     }
 
     /// Pieces in the making.
@@ -61,7 +63,7 @@ impl Body {
     where
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
-        Body { content: Content::Stream(Box::pin(body)), held: Vec::new(), in_flight: None }
+        Body { content: Content::Stream(Box::pin(body)), held: Vec::new(), in_flight: None, tee: None }
     }
 
     /// Holds something until the body is sent or dropped.
@@ -76,17 +78,10 @@ impl Body {
         self
     }
 
-    /// The content, where it is there already.
-    pub(crate) fn ready(&self) -> Option<Bytes> {
-        match &self.content {
-            Content::Whole(bytes) => Some(bytes.clone()),
-            Content::Parts(parts) => {
-                let mut all = BytesMut::new();
-                parts.iter().for_each(|part| all.extend_from_slice(part));
-                Some(all.freeze())
-            }
-            Content::Stream(_) => None,
-        }
+    /// Somebody listens to the content.
+    pub(crate) fn heard_by(mut self, tee: Tee) -> Body {
+        self.tee = Some(Box::new(tee));
+        self
     }
 }
 
@@ -98,12 +93,23 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.content {
+        let frame = match &mut self.content {
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Content::Parts(parts) => Poll::Ready(parts.pop_front().map(|part| Ok(Frame::data(part)))),
             Content::Stream(stream) => stream.as_mut().poll_frame(cx),
+        };
+        if let (Some(tee), Poll::Ready(Some(Ok(frame)))) = (&mut self.tee, &frame)
+            && let Some(data) = frame.data_ref()
+        {
+            tee.hear(data);
         }
+        // A body whose length is known is not polled again once it was all sent.
+        let ended = matches!(frame, Poll::Ready(None)) || self.is_end_stream();
+        if ended && let Some(tee) = self.tee.take() {
+            tee.end();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

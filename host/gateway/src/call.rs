@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -11,8 +11,10 @@ use tokio::time::Instant;
 use crate::body::{self, Body, Buffered};
 use crate::core::{Core, Deadline};
 use crate::failure::Failure;
+use crate::payload::{About, Side, Tee};
 use crate::served::Served;
 use crate::table::{Place, Route, Sticky};
+use crate::trace::{TRACEPARENT, Trace};
 
 /// A request's body: from a connection, or from a graph.
 pub(crate) type RequestBody = Either<Incoming, Full<Bytes>>;
@@ -31,19 +33,23 @@ pub(crate) struct Call {
     pub(crate) started: Instant,
     /// Chosen by the client, or by the gateway.
     pub(crate) request_id: String,
-    /// The client's `traceparent`.
-    pub(crate) traceparent: Option<HeaderValue>,
+    /// The trace that it is part of.
+    pub(crate) trace: Trace,
+    /// How much of the request's path is the route's.
+    pub(crate) behind: usize,
     /// How many graphs it came through.
     pub(crate) depth: usize,
     /// The model that it reached.
     pub(crate) served: Option<Arc<Served>>,
-    /// The body that the payload log is given.
-    pub(crate) logged: Option<(Bytes, Option<HeaderValue>)>,
+    /// What the payload log says about it, if it is logged.
+    pub(crate) logged: Option<Arc<About>>,
+    /// What the client named the event that it is.
+    event_id: Option<String>,
 }
 
 impl Call {
     /// A request that was led to a route.
-    pub(crate) fn new(core: Arc<Core>, place: Place, headers: &HeaderMap) -> Call {
+    pub(crate) fn new(core: Arc<Core>, place: Place, behind: usize, headers: &HeaderMap) -> Call {
         let own = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| id.len() <= 128);
         let request_id = own.map_or_else(|| core.ids.next(), str::to_owned);
         Call {
@@ -52,10 +58,12 @@ impl Call {
             view: place.view,
             started: Instant::now(),
             request_id,
-            traceparent: headers.get("traceparent").filter(|value| is_traceparent(value)).cloned(),
+            trace: headers.get(TRACEPARENT).and_then(Trace::parse).unwrap_or_else(Trace::begin),
+            behind,
             depth: 0,
             served: None,
             logged: None,
+            event_id: headers.get("ce-id").and_then(|id| id.to_str().ok()).map(str::to_owned),
         }
     }
 
@@ -98,24 +106,51 @@ impl Call {
     /// Reads the body to its end.
     pub(crate) async fn read(&mut self, request: Request) -> Result<(Bytes, Option<Buffered>), Failure> {
         let (parts, body) = request.into_parts();
-        let (bytes, held) =
-            body::read(&parts.headers, body, self.core.read_limits(), &self.core.buffers).await?;
+        let (bytes, held) = self.read_raw(&parts.headers, body).await?;
         let bytes = decompress(&parts.headers, bytes, self.core.config.max_body)?;
-        if self.served.as_ref().is_some_and(|served| served.config.logging.is_some()) {
-            self.logged = Some((bytes.clone(), parts.headers.get(header::CONTENT_TYPE).cloned()));
+        if let Some(served) = self.served.clone() {
+            self.log(&served, &bytes, &parts.headers);
         }
         Ok((bytes, held))
     }
-}
 
-/// Whether this is a `traceparent` as W3C has it, so that nothing else is handed on.
-fn is_traceparent(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    bytes.len() >= 55
-        && bytes[..55].iter().enumerate().all(|(at, byte)| match at {
-            2 | 35 | 52 => *byte == b'-',
-            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
-        })
+    /// Reads the body to its end, and leaves it compressed if it is.
+    pub(crate) async fn read_raw(
+        &self,
+        headers: &HeaderMap,
+        body: RequestBody,
+    ) -> Result<(Bytes, Option<Buffered>), Failure> {
+        body::read(headers, body, self.core.read_limits(), &self.core.buffers).await
+    }
+
+    /// Puts a request into the payload log, where its model has one.
+    pub(crate) fn log(&mut self, served: &Served, body: &Bytes, headers: &HeaderMap) {
+        let Some(logging) = &served.config.logging else { return };
+        let about = Arc::new(About {
+            logging: logging.clone(),
+            id: self.event_id.clone().unwrap_or_else(|| self.request_id.clone()),
+            namespace: self.route.namespace.clone(),
+            route: self.route.name.clone(),
+            traceparent: self.trace.header(),
+        });
+        let content_type = headers.get(header::CONTENT_TYPE).cloned();
+        self.core.payloads.log(&about, Side::Request, content_type, body.clone());
+        self.logged = Some(about);
+    }
+
+    /// Puts the answer into the payload log, where the request is in it.
+    pub(crate) fn log_answer(&mut self, response: Response<Body>) -> Response<Body> {
+        let Some(about) = self.logged.take().filter(|_| response.status().is_success()) else {
+            return response;
+        };
+        let tee = Tee {
+            log: self.core.payloads.clone(),
+            about,
+            content_type: response.headers().get(header::CONTENT_TYPE).cloned(),
+            heard: BytesMut::new(),
+        };
+        response.map(|body| body.heard_by(tee))
+    }
 }
 
 /// The body as it was before the client compressed it.

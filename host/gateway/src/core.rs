@@ -15,6 +15,8 @@ use crate::config::GatewayConfig;
 use crate::failure::Failure;
 use crate::metrics::{Ids, Metrics};
 use crate::models::{Lease, ModelState, Models, Target};
+use crate::payload::PayloadLog;
+use crate::proxy::Clients;
 use crate::served::Served;
 use crate::table::Table;
 
@@ -27,6 +29,8 @@ pub(crate) struct Core {
     pub(crate) ids: Ids,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) draining: AtomicBool,
+    pub(crate) clients: Clients,
+    pub(crate) payloads: Arc<PayloadLog>,
 }
 
 /// When a request's time is over.

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Either;
 use hyper::body::Incoming;
+use serde_json::json;
 use tracing::Instrument as _;
 
 use crate::body::Body;
 use crate::call::{Call, ErrorForm, REQUEST_ID, Request, failed, json_value};
 use crate::core::Core;
-use crate::endpoint::{Endpoint, V2};
+use crate::endpoint::{Endpoint, OpenAi, V2};
 use crate::failure::Failure;
 use crate::table::Place;
-use crate::v2;
+use crate::{openai, proxy, v1, v2};
 
 /// Answers a request.
 pub(crate) async fn answer(core: Arc<Core>, request: hyper::Request<Incoming>) -> Response<Body> {
@@ -39,13 +40,13 @@ pub(crate) async fn answer(core: Arc<Core>, request: hyper::Request<Incoming>) -
 
 /// Answers a request on a route. Its path begins after `behind` bytes of the request's.
 async fn answer_at(core: Arc<Core>, place: Place, behind: usize, request: Request) -> Response<Body> {
-    let mut call = Call::new(core, place, request.headers());
+    let mut call = Call::new(core, place, behind, request.headers());
     let span = tracing::info_span!(
         "request",
         route.namespace = call.route.namespace,
         route.name = call.route.name,
         request.id = call.request_id,
-        traceparent = call.traceparent.as_ref().and_then(|value| value.to_str().ok()),
+        trace.id = call.trace.id(),
         model = tracing::field::Empty,
         status = tracing::field::Empty,
     );
@@ -55,7 +56,7 @@ async fn answer_at(core: Arc<Core>, place: Place, behind: usize, request: Reques
         route(&mut call, behind, request).await
     };
     let mut response = match result.instrument(span.clone()).await {
-        Ok(response) => response,
+        Ok(response) => call.log_answer(response),
         Err(failure) => failed(&failure, form),
     };
     span.record("status", response.status().as_u16());
@@ -93,21 +94,103 @@ async fn seldom(
     endpoint: Endpoint<'_>,
     request: Request,
 ) -> Result<Response<Body>, Failure> {
+    let method = request.method();
     match endpoint {
         Endpoint::V2(V2::Metadata, name) => {
-            get(request.method())?;
+            get(method)?;
             v2::metadata(call, &name, request).await
         }
         Endpoint::V2(V2::Ready, name) => {
-            get(request.method())?;
+            get(method)?;
             v2::ready(call, &name, request).await
         }
-        Endpoint::V2Models => {
-            get(request.method())?;
-            Ok(json_value(&serde_json::json!({"models": call.route.names(call.view)})))
+        Endpoint::V2(V2::Infer, name) => {
+            post(method)?;
+            v2::infer(call, &name, request).await
         }
-        _ => Err(Failure::not_found("no such path")),
+        Endpoint::V2(V2::Explain, name) => {
+            post(method)?;
+            v2::explain(call, &name, request).await
+        }
+        Endpoint::V2(operation @ (V2::Generate | V2::GenerateStream), name) => {
+            post(method)?;
+            v2::generate(call, &name, operation == V2::GenerateStream, request).await
+        }
+        Endpoint::V2Models => {
+            get(method)?;
+            Ok(json_value(&json!({"models": call.route.names(call.view)})))
+        }
+        Endpoint::V2Index => {
+            post(method)?;
+            v2::index(call, request).await
+        }
+        Endpoint::V2Load(name) => {
+            post(method)?;
+            let served = call.model(&name, request.headers())?;
+            call.core.models.load(&served.key).await?;
+            Ok(json_value(&json!({"name": served.name, "load": true})))
+        }
+        Endpoint::V2Unload(name) => {
+            post(method)?;
+            let served = call.model(&name, request.headers())?;
+            call.core.models.unload(&served.key).await?;
+            Ok(json_value(&json!({"name": served.name, "unload": true})))
+        }
+        Endpoint::V1Models => {
+            get(method)?;
+            Ok(v1::models(call))
+        }
+        Endpoint::V1Model(name) => {
+            get(method)?;
+            let served = call.model(&name, request.headers())?;
+            Ok(v1::model(call, &served))
+        }
+        Endpoint::V1Predict(name) => {
+            post(method)?;
+            let served = call.model(&name, request.headers())?;
+            match served.config.container {
+                true => proxy::forward(call, &served, request).await,
+                false => v1::predict(call, &served, request).await,
+            }
+        }
+        Endpoint::V1Explain(name) => {
+            post(method)?;
+            let served = call.model(&name, request.headers())?;
+            let explainer = call.route.explainer.clone().unwrap_or(served.clone());
+            match explainer.config.container {
+                true => proxy::forward(call, &explainer, request).await,
+                false => v1::explain(call, &served, request).await,
+            }
+        }
+        Endpoint::OpenAi(OpenAi::Models) => {
+            get(method)?;
+            Ok(json_value(&openai::models(call)))
+        }
+        Endpoint::OpenAi(operation) => {
+            post(method)?;
+            openai::answer(call, operation, request).await
+        }
+        Endpoint::V2Server | Endpoint::V2Live | Endpoint::V2Ready => {
+            get(method)?;
+            Ok(v2::server(&call.core, &endpoint))
+        }
+        Endpoint::Other => other(call, request).await,
     }
+}
+
+/// A path of no protocol here: containers may know it.
+async fn other(call: &mut Call, request: Request) -> Result<Response<Body>, Failure> {
+    let path = &request.uri().path()[call.behind..];
+    let unknown =
+        Failure::not_found(format!("{path:?} is no path of the protocols here: V2, V1 and OpenAI's"));
+    if !call.route.has_containers(call.view) {
+        return Err(unknown);
+    }
+    let served = call.any_model(request.headers())?;
+    if !served.config.container {
+        return Err(unknown);
+    }
+    proxy::forward(call, &served, request).await
 }
 
 /// What concerns the server itself, on any host.

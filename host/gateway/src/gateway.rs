@@ -15,6 +15,8 @@ use crate::core::Core;
 use crate::listen;
 use crate::metrics::{Ids, Metrics};
 use crate::models::{ModelKey, Models};
+use crate::payload::PayloadLog;
+use crate::proxy::Clients;
 use crate::served::{DefaultLimits, Served};
 use crate::table::{Table, TableConfig, TableProblem};
 
@@ -37,10 +39,13 @@ pub struct ModelLoad {
 impl Gateway {
     /// A gateway without routes.
     pub fn new(models: Arc<dyn Models>, config: GatewayConfig) -> Gateway {
+        let metrics = Metrics::default();
         let core = Core {
             models,
             table: ArcSwap::from_pointee(Table::default()),
-            metrics: Metrics::default(),
+            clients: Clients::new(),
+            payloads: Arc::new(PayloadLog::new(config.payload_queue, metrics.clone())),
+            metrics,
             ids: Ids::default(),
             buffers: Buffers::new(config.max_buffered),
             draining: AtomicBool::new(false),

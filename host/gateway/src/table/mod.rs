@@ -97,6 +97,10 @@ impl View {
         }
         View { by_name, backends }
     }
+
+    fn has_containers(&self) -> bool {
+        self.backends.members().any(|model| model.config.container)
+    }
 }
 
 impl Route {
@@ -111,16 +115,19 @@ impl Route {
         match view.by_name.get(name) {
             Some(split) => self.one_of(split, key),
             // Containers may have names that nobody here knows; they say themselves what they have.
-            None => match view.backends.members().find(|model| model.config.container) {
-                Some(_) => self.one_of(&view.backends, key),
-                None => Err(Failure::not_found(self.no_such_model(view, name))),
-            },
+            None if view.has_containers() => self.one_of(&view.backends, key),
+            None => Err(Failure::not_found(self.no_such_model(view, name))),
         }
     }
 
     /// One of the backends, whatever its name.
     pub(crate) fn any(&self, view: usize, key: Option<&[u8]>) -> Result<&Arc<Served>, Failure> {
         self.one_of(&self.views[view].backends, key)
+    }
+
+    /// Whether containers are among the backends.
+    pub(crate) fn has_containers(&self, view: usize) -> bool {
+        self.views[view].has_containers()
     }
 
     fn one_of<'a>(
