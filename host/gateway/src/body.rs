@@ -36,11 +36,6 @@ enum Content {
 }
 
 impl Body {
-    /// Nothing.
-    pub(crate) fn empty() -> Body {
-        Body::whole(Bytes::new())
-    }
-
     /// In one piece.
     pub(crate) fn whole(content: impl Into<Bytes>) -> Body {
         Body { content: Content::Whole(content.into()), held: Vec::new(), in_flight: None, tee: None }
@@ -82,6 +77,12 @@ impl Body {
     pub(crate) fn heard_by(mut self, tee: Tee) -> Body {
         self.tee = Some(Box::new(tee));
         self
+    }
+}
+
+impl Default for Body {
+    fn default() -> Body {
+        Body::whole(Bytes::new())
     }
 }
 

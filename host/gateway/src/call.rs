@@ -1,6 +1,7 @@
 //! One request on its way: the route that it came by, its identity, its time, and how its answer is put together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -37,6 +38,8 @@ pub(crate) struct Call {
     pub(crate) trace: Trace,
     /// How much of the request's path is the route's.
     pub(crate) behind: usize,
+    /// How long the client waits, where it said.
+    pub(crate) limit: Option<Duration>,
     /// How many graphs it came through.
     pub(crate) depth: usize,
     /// The model that it reached.
@@ -60,6 +63,7 @@ impl Call {
             request_id,
             trace: headers.get(TRACEPARENT).and_then(Trace::parse).unwrap_or_else(Trace::begin),
             behind,
+            limit: None,
             depth: 0,
             served: None,
             logged: None,
@@ -100,7 +104,7 @@ impl Call {
     /// When the request's time at a model is over.
     pub(crate) fn deadline(&self, served: &Served) -> Deadline {
         let limit = served.limit(self.route.timeout, self.core.config.request_timeout);
-        Deadline::after(self.started, limit)
+        Deadline::after(self.started, self.limit.map_or(limit, |own| own.min(limit)))
     }
 
     /// Reads the body to its end.

@@ -14,11 +14,14 @@ use crate::core::Core;
 use crate::endpoint::{Endpoint, OpenAi, V2};
 use crate::failure::Failure;
 use crate::table::Place;
-use crate::{openai, proxy, v1, v2};
+use crate::{grpc, openai, proxy, v1, v2};
 
 /// Answers a request.
 pub(crate) async fn answer(core: Arc<Core>, request: hyper::Request<Incoming>) -> Response<Body> {
     let request = request.map(Either::Left);
+    if grpc::is_grpc(request.headers()) {
+        return Box::pin(grpc::answer(core, request)).await;
+    }
     if let Some(response) = of_server(&core, &request) {
         return response;
     }
@@ -219,7 +222,7 @@ pub(crate) fn get(method: &Method) -> Result<(), Failure> {
 }
 
 /// Lets in who has a token that the route knows.
-fn authorize(call: &Call, headers: &HeaderMap) -> Result<(), Failure> {
+pub(crate) fn authorize(call: &Call, headers: &HeaderMap) -> Result<(), Failure> {
     if !call.route.wants_token() {
         return Ok(());
     }
@@ -240,7 +243,7 @@ fn authorize(call: &Call, headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 /// The host that a request is for.
-fn request_host<B>(request: &http::Request<B>) -> Option<&str> {
+pub(crate) fn request_host<B>(request: &http::Request<B>) -> Option<&str> {
     let header = || request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     request.uri().authority().map(|authority| authority.as_str()).or_else(header)
 }

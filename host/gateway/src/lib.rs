@@ -18,6 +18,7 @@ mod fields;
 mod gateway;
 mod generate;
 mod graph;
+mod grpc;
 mod json;
 mod listen;
 mod metrics;

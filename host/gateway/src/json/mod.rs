@@ -10,7 +10,7 @@ mod write;
 
 pub(crate) use elements::{Dims, read_elements, read_one};
 pub(crate) use scan::{Scanner, SyntaxError};
-pub(crate) use write::{NotFinite, put_data, put_nested, put_string};
+pub(crate) use write::{put_data, put_nested, put_string};
 
 /// Arrays and objects within each other at most.
 pub(crate) const DEPTH: usize = 64;

@@ -59,11 +59,6 @@ impl<'a> Scanner<'a> {
         Scanner { text: self.text, at }
     }
 
-    /// The text between a place and the cursor.
-    pub(crate) fn since(&self, at: usize) -> &'a str {
-        &self.text[at..self.at]
-    }
-
     /// An error at the cursor.
     pub(crate) fn error(&self, what: impl Into<Cow<'static, str>>) -> SyntaxError {
         SyntaxError { at: self.at, what: what.into() }
