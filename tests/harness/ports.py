@@ -1,4 +1,4 @@
-"""Free TCP ports on loopback, in a row, as `purlin up --port` takes them: the API, the registry, health."""
+"""Free TCP ports on loopback, in a row, as `purlin up --port` takes them: the API, the registry, health, the gateway."""
 
 import random
 import socket
@@ -7,7 +7,7 @@ import socket
 _given = set()
 
 
-def row(length=3):
+def row(length=4):
     """The first of `length` consecutive free ports. Somebody may take one before it is used; the caller then fails."""
     generator = random.SystemRandom()
     for _ in range(200):

@@ -124,8 +124,9 @@ pub(crate) struct UpArgs {
     /// Where all state is kept
     #[arg(long, env = "PURLIN_DATA_DIR", value_name = "DIR", default_value_os_t = default_data_dir())]
     pub(crate) data_dir: PathBuf,
-    /// Port of the Kubernetes API; the next one is the plugin registry's, the one after serves health and metrics
-    #[arg(long, default_value_t = 7443, value_parser = clap::value_parser!(u16).range(1..=65533))]
+    /// Port of the Kubernetes API; the three after it are the plugin registry's, that of health and metrics, and the
+    /// inference gateway's
+    #[arg(long, default_value_t = 7443, value_parser = clap::value_parser!(u16).range(1..=65532))]
     pub(crate) port: u16,
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
@@ -142,6 +143,15 @@ pub(crate) struct UpArgs {
     /// Users beside the administrator, a line each: token,user,uid,"group1,group2". What they may do, RBAC says
     #[arg(long, value_name = "FILE")]
     pub(crate) token_auth_file: Option<PathBuf>,
+    /// A folder below which models may be read (`file:` and `pvc:` sources); may be given several times
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model_dir: Vec<PathBuf>,
+    /// Memory that models which are loaded may take together
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 30)]
+    pub(crate) model_memory: u64,
+    /// The domain of the hosts under which models answer
+    #[arg(long, value_name = "DOMAIN", default_value = "localhost")]
+    pub(crate) model_domain: String,
     #[command(flatten)]
     pub(crate) index: IndexArgs,
     #[command(flatten)]

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use kube::Client;
 use purlin_kernel::service::{ClusterSecrets, SecretStore};
+use purlin_models::HostInference;
 use purlin_sandbox::service::{BlobFolder, Egress, HttpSink};
 use purlin_sandbox::{Services, service::EventSink};
 
@@ -43,6 +44,7 @@ impl ServiceArgs {
             kv: Some(Arc::new(SecretStore::new(client.clone(), namespace))),
             blobs: blobs.map(|folder| Arc::new(BlobFolder::new(folder)) as _),
             events: self.event_sink.as_ref().map(sink).transpose()?,
+            inference: Some(Arc::new(HostInference::new())),
         })
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod data_dir;
 pub(crate) mod install;
 mod ports;
+mod serving;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use prometheus_client::registry::Registry as MetricsRegistry;
 use purlin_apiserver::{ApiServer, Identity};
 use purlin_kernel::shard::Holdings;
 use purlin_kernel::{Kernel, SandboxedSource, measure};
+use purlin_models::ServingConfig;
 use purlin_node::{ImageMap, Node, OnShutdown};
 use purlin_registry::auth::Keychain;
 use purlin_registry::{Access, Loopback};
@@ -74,7 +76,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         spawn_api(&mut parts, &api, listeners.api, &stop);
         reporter.step("api", &format!("https://{api_address}"));
         // A port on which nobody answers would keep its callers waiting.
-        drop(listeners.registry);
+        drop((listeners.registry, listeners.gateway));
         let exposed = Exposition::new(metrics, readiness.clone()).router();
         spawn_http(&mut parts, "health and metrics", listeners.metrics, exposed, &stop);
         readiness.done("plugins");
@@ -118,6 +120,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         purlin_sandbox::Metrics::new(&mut metrics),
     )
     .context("cannot start the sandbox")?;
+    let gateway = serving::start(args, &data, listeners.gateway, &mut metrics)?;
     let kernel = Kernel::new(
         purlin_kernel::Config {
             client: as_part("kernel"),
@@ -140,6 +143,10 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     );
     let stages = kernel.stages();
     sandbox.set_resolver(Arc::downgrade(&stages));
+    let address = SocketAddr::new(args.bind, ports.gateway);
+    let serving_config = ServingConfig { address, domain: args.model_domain.clone() };
+    gateway.spawn(&mut parts, as_part("serving"), stages.clone(), serving_config, kernel.readiness(), &stop);
+    reporter.step("gateway", &format!("http://{address}"));
     let push = measure::push::push_router(as_part("metrics-push"), kernel.push_key().await?);
     let mut kernel_ready = kernel.readiness();
     let exposed = Exposition::new(metrics, readiness.clone()).router().merge(push);

@@ -22,6 +22,11 @@ const BURST: f64 = 200.0;
 pub trait StageResolver: Send + Sync + 'static {
     /// The plugin that answers to `algorithm`. Called while another plugin's call waits, so it must not block.
     fn tuner(&self, algorithm: &str) -> Option<Arc<Plugin>>;
+
+    /// The plugin that serves models of a format, and the name under which it is installed: the named one, or any.
+    fn serving_runtime(&self, _name: Option<&str>, _format: &str) -> Option<(String, Arc<Plugin>)> {
+        None
+    }
 }
 
 /// The resolver, once there is one. Weak, because the resolver holds plugins, which hold this.

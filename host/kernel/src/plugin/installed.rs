@@ -99,6 +99,19 @@ impl StageResolver for InstalledPlugins {
     fn tuner(&self, algorithm: &str) -> Option<Arc<purlin_sandbox::Plugin>> {
         Stages::tuner(self, algorithm)?.1.component()
     }
+
+    fn serving_runtime(
+        &self,
+        name: Option<&str>,
+        format: &str,
+    ) -> Option<(String, Arc<purlin_sandbox::Plugin>)> {
+        let plugins = self.plugins.read().unwrap_or_else(PoisonError::into_inner);
+        let (name, installed) = plugins.iter().find(|(plugin, installed)| {
+            name.is_none_or(|name| name == *plugin)
+                && installed.manifest.formats.iter().any(|one| one == format)
+        })?;
+        Some((name.clone(), installed.plugin.component()?))
+    }
 }
 
 /// A plugin whose calls are counted and timed.

@@ -1,4 +1,4 @@
-//! The three ports of `purlin up`, taken before anything else starts, so that a port in use costs nothing.
+//! The four ports of `purlin up`, taken before anything else starts, so that a port in use costs nothing.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,6 +10,7 @@ pub(crate) struct Ports {
     pub(crate) api: u16,
     pub(crate) registry: u16,
     pub(crate) metrics: u16,
+    pub(crate) gateway: u16,
 }
 
 /// The sockets, bound.
@@ -18,12 +19,13 @@ pub(crate) struct Listeners {
     pub(crate) api: TcpListener,
     pub(crate) registry: TcpListener,
     pub(crate) metrics: TcpListener,
+    pub(crate) gateway: TcpListener,
 }
 
 /// A port that could not be taken.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen on {address} for the {what}: {source}; choose others with --port (it and the two after it are used)"
+    "cannot listen on {address} for the {what}: {source}; choose others with --port (it and the three after it are used)"
 )]
 pub(crate) struct PortError {
     what: &'static str,
@@ -32,22 +34,33 @@ pub(crate) struct PortError {
 }
 
 impl Ports {
-    /// The ports that follow from the API's, which is at most 65533.
+    /// The ports that follow from the API's, which is at most 65532.
     pub(crate) fn from_first(api: u16) -> Self {
-        Self { api, registry: api.saturating_add(1), metrics: api.saturating_add(2) }
+        Self {
+            api,
+            registry: api.saturating_add(1),
+            metrics: api.saturating_add(2),
+            gateway: api.saturating_add(3),
+        }
     }
 
     /// Each port with the name that people see.
-    pub(crate) fn named(self) -> [(&'static str, u16); 3] {
-        [("API port", self.api), ("registry port", self.registry), ("metrics port", self.metrics)]
+    pub(crate) fn named(self) -> [(&'static str, u16); 4] {
+        [
+            ("API port", self.api),
+            ("registry port", self.registry),
+            ("metrics port", self.metrics),
+            ("gateway port", self.gateway),
+        ]
     }
 
-    /// Takes all three, or none.
+    /// Takes all of them, or none.
     pub(crate) async fn listen(self, on: IpAddr) -> Result<Listeners, PortError> {
         Ok(Listeners {
             api: listen("Kubernetes API", on, self.api).await?,
             registry: listen("plugin registry", on, self.registry).await?,
             metrics: listen("health and metrics", on, self.metrics).await?,
+            gateway: listen("inference gateway", on, self.gateway).await?,
         })
     }
 }

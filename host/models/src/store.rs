@@ -1,0 +1,278 @@
+//! The models in memory. A model is loaded by the first who needs it, others wait for that; it is let go when it has been
+//! idle, or when memory is short and others were used later. A model that answers somebody is never cut off: who has a
+//! lease keeps it alive.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use purlin_gateway::{Lease, ModelKey, ModelState, Models, Target};
+use purlin_nn::{InferError, LoadOptions, ModelMetadata, ServedModel};
+use purlin_sandbox::{ModelRequest, Plugin, PluginModel};
+
+use crate::source::{SourceError, Sources};
+
+/// How a model is loaded: all that follows from its resource.
+#[derive(Clone)]
+pub(crate) struct Recipe {
+    /// Changes when the model must be loaded anew.
+    pub(crate) revision: String,
+    pub(crate) plugin: Arc<Plugin>,
+    /// The request but for its files.
+    pub(crate) request: ModelRequest,
+    pub(crate) source: Option<String>,
+    pub(crate) options: LoadOptions,
+    /// Whether it stays in memory without requests.
+    pub(crate) stays: bool,
+    /// Without requests it goes after so long.
+    pub(crate) idle: Duration,
+}
+
+/// Why a model is not in memory.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(crate) enum LoadFailure {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("{0}")]
+    Plugin(#[from] purlin_sandbox::CallError),
+}
+
+/// What is known of a loaded model.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Facts {
+    pub(crate) digest: Option<String>,
+    pub(crate) memory: u64,
+}
+
+/// The models that there are, loaded or not.
+pub struct ModelStore {
+    sources: Sources,
+    entries: RwLock<HashMap<ModelKey, Arc<Entry>>>,
+    /// Bytes that loaded models may take together.
+    budget: u64,
+    started: Instant,
+}
+
+struct Entry {
+    recipe: Recipe,
+    loaded: RwLock<Option<Arc<Loaded>>>,
+    /// One load at a time.
+    loading: tokio::sync::Mutex<()>,
+    failure: Mutex<Option<(LoadFailure, Instant)>>,
+    metadata: RwLock<Option<Arc<ModelMetadata>>>,
+}
+
+struct Loaded {
+    model: Arc<PluginModel>,
+    facts: Facts,
+    leases: AtomicUsize,
+    /// Milliseconds since the store was made.
+    used: AtomicU64,
+}
+
+/// A failed load is not tried again for requests before this has passed.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl ModelStore {
+    /// A store whose loaded models take at most so many bytes together, as far as that can be told.
+    pub fn new(sources: Sources, budget: u64) -> Arc<ModelStore> {
+        Arc::new(ModelStore { sources, entries: RwLock::default(), budget, started: Instant::now() })
+    }
+
+    fn entry(&self, key: &ModelKey) -> Option<Arc<Entry>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Registers a model, or changes how it is loaded. Requests that it has go on with what they have.
+    pub(crate) fn put(&self, key: ModelKey, recipe: Recipe) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(present) = entries.get(&key)
+            && present.recipe.revision == recipe.revision
+            && Arc::ptr_eq(&present.recipe.plugin, &recipe.plugin)
+        {
+            return;
+        }
+        let entry = Entry {
+            recipe,
+            loaded: RwLock::default(),
+            loading: tokio::sync::Mutex::default(),
+            failure: Mutex::default(),
+            metadata: RwLock::default(),
+        };
+        entries.insert(key, Arc::new(entry));
+    }
+
+    /// All that are registered.
+    pub(crate) fn keys(&self) -> Vec<ModelKey> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Forgets a model.
+    pub(crate) fn remove(&self, key: &ModelKey) {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Loads a model, if it is not, and says what is known of it.
+    pub(crate) async fn ensure(&self, key: &ModelKey) -> Option<Result<Facts, LoadFailure>> {
+        let entry = self.entry(key)?;
+        Some(self.load_entry(&entry).await.map(|loaded| loaded.facts.clone()))
+    }
+
+    /// Whether it is in memory.
+    pub(crate) fn is_loaded(&self, key: &ModelKey) -> bool {
+        self.entry(key).is_some_and(|entry| entry.loaded().is_some())
+    }
+
+    async fn load_entry(&self, entry: &Entry) -> Result<Arc<Loaded>, LoadFailure> {
+        if let Some(loaded) = entry.loaded() {
+            return Ok(loaded);
+        }
+        let _one = entry.loading.lock().await;
+        if let Some(loaded) = entry.loaded() {
+            return Ok(loaded);
+        }
+        let started = Instant::now();
+        let loaded = self.load_now(entry).await;
+        let failure = loaded.as_ref().err().cloned().map(|failure| (failure, Instant::now()));
+        *entry.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        let loaded = Arc::new(loaded?);
+        let metadata = Arc::new(loaded.model.metadata().clone());
+        *entry.metadata.write().unwrap_or_else(PoisonError::into_inner) = Some(metadata);
+        *entry.loaded.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&loaded));
+        let model = entry.recipe.request.subject.as_str();
+        tracing::info!(model, took = ?started.elapsed(), memory = loaded.facts.memory, "loaded");
+        self.make_room();
+        Ok(loaded)
+    }
+
+    async fn load_now(&self, entry: &Entry) -> Result<Loaded, LoadFailure> {
+        let recipe = &entry.recipe;
+        let mut request = recipe.request.clone();
+        let (mut digest, mut size) = (None, 0);
+        if let Some(uri) = &recipe.source {
+            let fetched = self.sources.fetch(uri, recipe.options.clone()).await?;
+            (request.files, digest, size) = (fetched.files, Some(fetched.digest), fetched.size);
+        }
+        let model = Arc::new(recipe.plugin.load_model(request).await?);
+        let facts = Facts { digest, memory: size + model.instance_memory() };
+        let used = AtomicU64::new(self.now());
+        Ok(Loaded { model, facts, leases: AtomicUsize::new(0), used })
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Lets go of models that were idle for too long.
+    pub(crate) fn sweep(&self) {
+        let now = self.now();
+        for entry in self.all() {
+            let Some(loaded) = entry.loaded() else { continue };
+            let idle = now.saturating_sub(loaded.used.load(Ordering::Relaxed));
+            if !entry.recipe.stays && u128::from(idle) >= entry.recipe.idle.as_millis() {
+                entry.let_go(&loaded);
+            }
+        }
+    }
+
+    /// Lets go of the models that were used least lately, until the rest fits.
+    fn make_room(&self) {
+        let mut loaded: Vec<_> =
+            self.all().into_iter().filter_map(|entry| entry.loaded().map(|loaded| (entry, loaded))).collect();
+        let mut total: u64 = loaded.iter().map(|(_, loaded)| loaded.facts.memory).sum();
+        if total <= self.budget {
+            return;
+        }
+        loaded.sort_by_key(|(_, loaded)| loaded.used.load(Ordering::Relaxed));
+        // The newest was loaded for somebody who waits.
+        loaded.pop();
+        for (entry, loaded) in loaded {
+            if total <= self.budget {
+                return;
+            }
+            if entry.let_go(&loaded) {
+                total = total.saturating_sub(loaded.facts.memory);
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Entry>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn lease_on(&self, loaded: Arc<Loaded>) -> Lease {
+        loaded.leases.fetch_add(1, Ordering::SeqCst);
+        loaded.used.store(self.now(), Ordering::Relaxed);
+        let target = Target::Model(Arc::clone(&loaded.model) as Arc<dyn ServedModel>);
+        Lease::guarded(target, Leased(loaded))
+    }
+}
+
+impl Entry {
+    fn loaded(&self) -> Option<Arc<Loaded>> {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn failure(&self) -> Option<(LoadFailure, Instant)> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the model out of memory, unless somebody has a lease on it.
+    fn let_go(&self, loaded: &Arc<Loaded>) -> bool {
+        let mut place = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        let same = place.as_ref().is_some_and(|present| Arc::ptr_eq(present, loaded));
+        if !same || loaded.leases.load(Ordering::SeqCst) > 0 {
+            return false;
+        }
+        *place = None;
+        tracing::info!(model = self.recipe.request.subject.as_str(), "out of memory until it is asked again");
+        true
+    }
+}
+
+struct Leased(Arc<Loaded>);
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        self.0.leases.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Models for ModelStore {
+    fn try_lease(&self, key: &ModelKey) -> Option<Lease> {
+        Some(self.lease_on(self.entry(key)?.loaded()?))
+    }
+
+    async fn lease(&self, key: &ModelKey) -> Result<Lease, InferError> {
+        let unknown = || InferError::Unavailable(format!("model {key} is not served here"));
+        let entry = self.entry(key).ok_or_else(unknown)?;
+        if let Some((failure, since)) = entry.failure()
+            && since.elapsed() < PATIENCE
+        {
+            return Err(InferError::Unavailable(format!("model {key} cannot be loaded: {failure}")));
+        }
+        let loaded = self.load_entry(&entry).await;
+        let loaded = loaded
+            .map_err(|failure| InferError::Unavailable(format!("model {key} cannot be loaded: {failure}")))?;
+        Ok(self.lease_on(loaded))
+    }
+
+    fn state(&self, key: &ModelKey) -> ModelState {
+        let Some(entry) = self.entry(key) else { return ModelState::Unknown };
+        if entry.loaded().is_some() {
+            return ModelState::Ready;
+        }
+        match entry.failure() {
+            Some((failure, _)) => ModelState::Failed(failure.to_string()),
+            None if entry.loading.try_lock().is_err() => ModelState::Loading,
+            None => ModelState::Idle,
+        }
+    }
+
+    fn metadata(&self, key: &ModelKey) -> Option<Arc<ModelMetadata>> {
+        self.entry(key)?.metadata.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
