@@ -3,7 +3,7 @@
 use crate::backend::{Device, Encoding};
 
 /// Why a graph could not be loaded or computed. The text is shown to a person.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum NnError {
     /// No backend of this build or machine reads the encoding on that device.
     #[error("no backend for {encoding} on {device} here: {reason}")]
@@ -28,6 +28,12 @@ pub enum NnError {
         needed: u64,
         /// In bytes.
         available: u64,
+    },
+    /// Too many computations wait already; it may be tried again.
+    #[error("{waiting} computations wait already; try again later")]
+    Overloaded {
+        /// How many wait.
+        waiting: usize,
     },
     /// The computation failed.
     #[error("the computation failed: {0}")]

@@ -5,6 +5,8 @@
 #![deny(unsafe_code)]
 
 pub mod backend;
+pub mod backends;
+mod crew;
 pub mod error;
 pub mod model;
 pub mod tensor;
@@ -13,6 +15,7 @@ pub use backend::{
     Backend, Decoding, Device, Encoding, Graph, LanguageModel, LoadOptions, ModelFile, Ort, Sampling,
     TensorInfo, Token, Tract,
 };
+pub use backends::{Backends, LoadedGraph, Preference, Settings};
 pub use error::NnError;
 pub use model::{
     Chunk, FinishReason, GenerateRequest, Generation, GenerationSettings, InferError, InferRequest,
