@@ -227,8 +227,13 @@ impl Sources {
 }
 
 fn file_digest(path: &Path) -> io::Result<String> {
-    let digest = crate::inference::hash(&mut std::fs::File::open(path)?)?;
-    Ok(hex::encode(digest))
+    let (mut file, mut digest, mut piece) = (std::fs::File::open(path)?, Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match io::Read::read(&mut file, &mut piece)? {
+            0 => return Ok(hex::encode(digest.finalize())),
+            read => digest.update(&piece[..read]),
+        }
+    }
 }
 
 /// A file by its name, or all files below a folder.

@@ -8,11 +8,16 @@ use clap::Args;
 use kube::Client;
 use purlin_kernel::service::{ClusterSecrets, SecretStore};
 use purlin_models::HostInference;
+use purlin_nn::Settings;
 use purlin_sandbox::service::{BlobFolder, Egress, HttpSink};
 use purlin_sandbox::{Services, service::EventSink};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServiceArgs {
+    /// The library of ONNX Runtime (libonnxruntime.so), for models that the built-in backend is slow at or cannot read; by
+    /// default it is looked for in the usual places
+    #[arg(long, env = "ORT_DYLIB_PATH", value_name = "FILE")]
+    pub(crate) onnxruntime: Option<PathBuf>,
     /// Where events of plugins with the capability `events` go: a URL that takes CloudEvents over HTTP
     #[arg(long, env = "K_SINK", value_name = "URL", help_heading = "Plugins")]
     pub(crate) event_sink: Option<String>,
@@ -44,7 +49,7 @@ impl ServiceArgs {
             kv: Some(Arc::new(SecretStore::new(client.clone(), namespace))),
             blobs: blobs.map(|folder| Arc::new(BlobFolder::new(folder)) as _),
             events: self.event_sink.as_ref().map(sink).transpose()?,
-            inference: Some(Arc::new(HostInference::new())),
+            inference: Some(Arc::new(HostInference::new(self.onnxruntime.clone(), &Settings::default()))),
         })
     }
 }

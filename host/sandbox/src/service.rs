@@ -19,7 +19,7 @@ pub use egress::{Egress, EgressError};
 pub use folder::BlobFolder;
 pub use sink::{HttpSink, SinkError};
 
-use purlin_nn::{Decoding, Encoding, Graph, LanguageModel, LoadOptions, ModelFile, NnError, Tensor, Token};
+use purlin_nn::{Decoding, Encoding, LanguageModel, LoadOptions, LoadedGraph, ModelFile, NnError, Token};
 
 use crate::call::CallState;
 use crate::contract::{BlobInfo, CloudEvent, HostError, KvItem};
@@ -131,13 +131,7 @@ pub trait Inference: Send + Sync + 'static {
         encoding: Encoding,
         file: ModelFile,
         options: LoadOptions,
-    ) -> Result<Arc<dyn Graph>, NnError>;
-    /// Computes, without holding up the caller's thread for long.
-    async fn compute(
-        &self,
-        graph: Arc<dyn Graph>,
-        inputs: Vec<(String, Tensor)>,
-    ) -> Result<Vec<(String, Tensor)>, NnError>;
+    ) -> Result<Arc<LoadedGraph>, NnError>;
     /// Reads a language model.
     async fn load_language_model(
         &self,

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use purlin_nn::{Datatype, Decoding, Device, Encoding, Graph, LanguageModel, NnError, ServedModel, Tensor};
+use purlin_nn::{Datatype, Decoding, Device, Encoding, LanguageModel, NnError, ServedModel, Tensor};
 use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
 
 use self::bindings::purlin::plugin::{graphs, language_models, model_files, predictor, tensors};
@@ -136,7 +136,7 @@ pub struct NnTensor {
 
 /// A graph, which is its own execution context: graphs hold no state between computations.
 #[derive(Clone)]
-pub struct LoadedGraph(Arc<dyn Graph>);
+pub struct LoadedGraph(Arc<purlin_nn::LoadedGraph>);
 
 /// A language model.
 pub struct LoadedLanguageModel(Arc<dyn LanguageModel>);
@@ -199,7 +199,7 @@ impl CallState {
 
     fn loaded(
         &mut self,
-        graph: Result<Arc<dyn Graph>, Failure>,
+        graph: Result<Arc<purlin_nn::LoadedGraph>, Failure>,
     ) -> wasmtime::Result<Result<Resource<LoadedGraph>, Resource<Failure>>> {
         match graph {
             Ok(graph) => Ok(Ok(self.table().push(LoadedGraph(graph))?)),
@@ -356,7 +356,7 @@ impl CallState {
         builder: Vec<Vec<u8>>,
         encoding: nn::graph::GraphEncoding,
         target: nn::graph::ExecutionTarget,
-    ) -> Result<Arc<dyn Graph>, Failure> {
+    ) -> Result<Arc<purlin_nn::LoadedGraph>, Failure> {
         let invalid = |code, text: &str| Failure { code, text: text.to_owned() };
         let encoding = match encoding {
             nn::graph::GraphEncoding::Onnx | nn::graph::GraphEncoding::Autodetect => Encoding::Onnx,
@@ -381,7 +381,7 @@ impl CallState {
         Ok(self.nn()?.load_graph(encoding, file, options).await?)
     }
 
-    async fn load_file(&mut self, name: &str) -> Result<Arc<dyn Graph>, Failure> {
+    async fn load_file(&mut self, name: &str) -> Result<Arc<purlin_nn::LoadedGraph>, Failure> {
         let model = self.model()?;
         let Some(file) = model.file(name) else {
             let text = format!("the model has no file {name:?}");
@@ -430,11 +430,7 @@ impl nn::inference::HostGraphExecutionContext for CallState {
                 Err(error) => return self.fail(NnError::Input(format!("input {name:?}: {error}")).into()),
             }
         }
-        let inference = match self.nn() {
-            Ok(inference) => inference,
-            Err(error) => return self.fail(error.into()),
-        };
-        let outputs = match inference.compute(graph, named).await {
+        let outputs = match graph.compute(named).await {
             Ok(outputs) => outputs,
             Err(error) => return self.fail(error.into()),
         };
