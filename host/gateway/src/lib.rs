@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod batch;
 mod body;
 mod call;
 mod config;
@@ -27,6 +28,7 @@ mod openai;
 mod payload;
 mod proxy;
 mod served;
+mod steps;
 mod table;
 mod trace;
 mod v1;

@@ -122,7 +122,7 @@ impl http_body::Body for Sent {
     fn size_hint(&self) -> SizeHint {
         match self {
             Sent::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Sent::Shared(shared) => shared.hint.clone(),
+            Sent::Shared(shared) => shared.hint,
         }
     }
 }
