@@ -34,6 +34,10 @@ mod trace;
 mod v1;
 mod v2;
 
+// The models that tests share name the crate as others do.
+#[cfg(test)]
+extern crate self as purlin_gateway;
+
 pub use config::GatewayConfig;
 pub use gateway::{Gateway, ModelLoad};
 pub use models::{Lease, ModelKey, ModelState, Models, Target, Upstream};

@@ -1,4 +1,5 @@
 //! What keeps the gateway and its models up: limits in time and number, tokens, and a quiet end.
+#![allow(clippy::unwrap_used, reason = "for tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Each protocol, as its clients speak it.
+#![allow(clippy::unwrap_used, reason = "for tests")]
 
 mod common;
 

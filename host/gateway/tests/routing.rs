@@ -1,4 +1,5 @@
 //! Which model a request reaches, by host, path, name, tag and weight.
+#![allow(clippy::unwrap_used, reason = "for tests")]
 
 mod common;
 

@@ -1,10 +1,12 @@
 //! The Open Inference Protocol over gRPC, beside REST on the same listener.
 
 mod convert;
-#[expect(unreachable_pub, missing_docs, clippy::enum_variant_names, reason = "generated")]
+#[expect(unreachable_pub, clippy::enum_variant_names, reason = "generated")]
 #[rustfmt::skip]
 mod inference;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

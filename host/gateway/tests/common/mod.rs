@@ -1,5 +1,6 @@
 //! A gateway on a port of its own, and requests to it byte by byte.
 #![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "for tests")]
 
 pub mod models;
 
