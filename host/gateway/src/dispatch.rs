@@ -266,3 +266,22 @@ fn error_form(path: &str) -> ErrorForm {
         _ => ErrorForm::Plain,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hyper::body::Incoming;
+
+    use crate::core::Core;
+
+    fn size<F: Future>(_: impl Fn(Arc<Core>, hyper::Request<Incoming>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn what_a_connection_keeps_for_a_request_stays_small() {
+        let size = size(super::answer);
+        assert!(size < 6 << 10, "{size}");
+    }
+}

@@ -45,4 +45,5 @@ pub use table::{
     BackendConfig, BatchConfig, GraphConfig, LoggingConfig, ModelConfig, NodeConfig, NodeKind, RouteConfig,
     StepConfig, Sticky, TableConfig, TableProblem,
 };
+pub use v1::{Layout, parse_predict};
 pub use v2::{InferCall, parse_infer};

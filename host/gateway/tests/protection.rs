@@ -112,6 +112,11 @@ async fn slow_and_idle_clients_are_cut() {
     let mut cut = TcpStream::connect(running.address).await.unwrap();
     cut.write_all(b"PRI * HT").await.unwrap();
     assert!(read(&mut cut).await.is_none());
+    // A connection that is opened ahead of its first request may wait longer than a head.
+    let mut early = TcpStream::connect(running.address).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    early.write_all(&request("POST", INFER, &[], ROW.as_bytes())).await.unwrap();
+    assert_eq!(read(&mut early).await.unwrap().status, 200);
     // A connection that is used, and then idle: longer than for a head, and not for ever.
     let mut idle = TcpStream::connect(running.address).await.unwrap();
     for _ in 0..2 {
@@ -126,6 +131,33 @@ async fn slow_and_idle_clients_are_cut() {
     let reply =
         send(running.address, &request("POST", INFER, &[("content-length", "10")], b"{")).await.unwrap();
     assert_eq!((reply.status, reply.header("connection")), (408, Some("close")));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_keeps_nothing_from_others() {
+    let table = only(ModelConfig { timeout: Some(Duration::from_millis(300)), ..model("story") });
+    let config = GatewayConfig {
+        header_timeout: Duration::from_millis(200),
+        body_timeout: Duration::from_millis(500),
+        ..GatewayConfig::default()
+    };
+    let running = start(config, &table).await;
+    let words = "word ".repeat(200_000);
+    let body = json!({"text_input": words}).to_string();
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    stream
+        .write_all(&request("POST", "/v2/models/story/generate_stream", &[], body.as_bytes()))
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(running.shelf.leases.load(Ordering::SeqCst), 1);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(running.shelf.leases.load(Ordering::SeqCst), 0);
+    // And it is cut in the end.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut all = Vec::new();
+    let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut all).await;
+    assert!(!all.ends_with(b"0\r\n\r\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
