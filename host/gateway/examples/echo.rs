@@ -1,7 +1,7 @@
 //! A gateway with small models in memory, to measure it and to try clients against it: `cargo run --release -p purlin-gateway
 //! --example echo -- 127.0.0.1:8080`. The models are `echo`, `arithmetic`, `story` and `vectors`.
 
-#[expect(unreachable_pub, clippy::unwrap_used, reason = "shared with the tests")]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests")]
 #[path = "../tests/common/models.rs"]
 mod models;
 

@@ -12,6 +12,8 @@ use futures::Stream;
 use http::{HeaderMap, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::listen::InFlight;
@@ -24,7 +26,8 @@ type Boxed = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send
 /// The body of an answer. It may hold something until it is sent or dropped, such as a place among the requests in flight.
 pub(crate) struct Body {
     content: Content,
-    held: Vec<Box<dyn Send + Sync>>,
+    #[expect(dead_code, reason = "held for its drop")]
+    held: Option<oneshot::Sender<()>>,
     in_flight: Option<InFlight>,
     tee: Option<Box<Tee>>,
 }
@@ -38,13 +41,13 @@ enum Content {
 impl Body {
     /// In one piece.
     pub(crate) fn whole(content: impl Into<Bytes>) -> Body {
-        Body { content: Content::Whole(content.into()), held: Vec::new(), in_flight: None, tee: None }
+        Body { content: Content::Whole(content.into()), held: None, in_flight: None, tee: None }
     }
 
     /// In several pieces, which are not copied together.
     pub(crate) fn parts(parts: impl IntoIterator<Item = Bytes>) -> Body {
         let parts = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        Body { content: Content::Parts(parts), held: Vec::new(), in_flight: None, tee: None }
+        Body { content: Content::Parts(parts), held: None, in_flight: None, tee: None }
     }
 
     /// Pieces in the making.
@@ -58,13 +61,18 @@ impl Body {
     where
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
-        Body { content: Content::Stream(Box::pin(body)), held: Vec::new(), in_flight: None, tee: None }
+        Body { content: Content::Stream(Box::pin(body)), held: None, in_flight: None, tee: None }
     }
 
-    /// Holds something until the body is sent or dropped.
-    pub(crate) fn hold(mut self, what: impl Send + Sync + 'static) -> Body {
-        self.held.push(Box::new(what));
-        self
+    /// Holds something until the body is sent or dropped, and no longer than until the deadline: a client that does not
+    /// read its answer keeps nothing from others.
+    pub(crate) fn hold_until(self, deadline: Instant, what: impl Send + 'static) -> Body {
+        let (held, dropped) = oneshot::channel::<()>();
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout_at(deadline, dropped).await;
+            drop(what);
+        });
+        Body { held: Some(held), ..self }
     }
 
     /// The request is in flight until the body is sent or dropped.

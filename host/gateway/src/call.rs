@@ -101,6 +101,14 @@ impl Call {
         }
     }
 
+    /// The longest that any model of the route may take.
+    pub(crate) fn longest(&self) -> Duration {
+        let models = self.route.models(self.view);
+        let limits =
+            models.iter().map(|served| served.limit(self.route.timeout, self.core.config.request_timeout));
+        limits.max().unwrap_or(self.core.config.request_timeout)
+    }
+
     /// When the request's time at a model is over.
     pub(crate) fn deadline(&self, served: &Served) -> Deadline {
         let limit = served.limit(self.route.timeout, self.core.config.request_timeout);

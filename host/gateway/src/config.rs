@@ -17,7 +17,8 @@ pub struct GatewayConfig {
     pub max_connections: usize,
     /// A request's head must be complete so long after its first byte.
     pub header_timeout: Duration,
-    /// A request's body must be complete so long after its head.
+    /// A request's body must be complete so long after its head, and a client must take something of its answer within
+    /// this time.
     pub body_timeout: Duration,
     /// A connection without a request is closed after so long.
     pub idle_timeout: Duration,

@@ -1,7 +1,7 @@
 //! What all protocols have in common: finding a place for a request, a lease on its model, and asking it within the time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,6 +10,7 @@ use purlin_nn::{InferError, InferRequest, InferResponse, ModelMetadata, ServedMo
 use tokio::time::Instant;
 
 use crate::admission::Place;
+use crate::batch;
 use crate::body::{Buffers, ReadLimits};
 use crate::config::GatewayConfig;
 use crate::failure::Failure;
@@ -30,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) draining: AtomicBool,
     pub(crate) clients: Clients,
+    /// Asks the servers elsewhere that graphs name.
+    pub(crate) steps: OnceLock<reqwest::Client>,
     pub(crate) payloads: Arc<PayloadLog>,
 }
 
@@ -148,7 +151,7 @@ impl Core {
         let response = loop {
             let answer = match explain {
                 true => deadline.bound(model.explain(request.clone())).await?,
-                false => deadline.bound(model.infer(request.clone())).await?,
+                false => compute(served, &model, request.clone(), deadline).await?,
             };
             match answer {
                 // Whoever had the request is gone; inference changes nothing, so that another one may be asked.
@@ -173,6 +176,22 @@ impl Core {
     pub(crate) fn is_ready(&self, served: &Served) -> bool {
         !self.is_draining() && matches!(self.models.state(&served.key), ModelState::Ready | ModelState::Idle)
     }
+}
+
+/// Asks a model, together with others where that is wanted and can be.
+async fn compute(
+    served: &Served,
+    model: &Arc<dyn ServedModel>,
+    request: InferRequest,
+    deadline: Deadline,
+) -> Result<Result<InferResponse, InferError>, Failure> {
+    if let Some(batcher) = &served.batcher
+        && let Some(rows) = batch::rows(&request, model.metadata())?
+        && batcher.takes(rows)
+    {
+        return Box::pin(batcher.infer(model.clone(), request, rows, deadline)).await;
+    }
+    deadline.bound(model.infer(request)).await
 }
 
 /// Outputs that the model does not have are refused before it is asked.

@@ -14,7 +14,7 @@ use crate::core::Core;
 use crate::endpoint::{Endpoint, OpenAi, V2};
 use crate::failure::Failure;
 use crate::table::Place;
-use crate::{grpc, openai, proxy, v1, v2};
+use crate::{grpc, openai, proxy, steps, v1, v2};
 
 /// Answers a request.
 pub(crate) async fn answer(core: Arc<Core>, request: hyper::Request<Incoming>) -> Response<Body> {
@@ -32,7 +32,7 @@ pub(crate) async fn answer(core: Arc<Core>, request: hyper::Request<Incoming>) -
         Ok((place, path)) => {
             let behind = request.uri().path().len() - path.len();
             drop(table);
-            answer_at(core, place, behind, request).await
+            answer_at(core, place, behind, request, 0).await
         }
         Err(failure) => {
             core.metrics.refused.inc();
@@ -41,9 +41,16 @@ pub(crate) async fn answer(core: Arc<Core>, request: hyper::Request<Incoming>) -
     }
 }
 
-/// Answers a request on a route. Its path begins after `behind` bytes of the request's.
-async fn answer_at(core: Arc<Core>, place: Place, behind: usize, request: Request) -> Response<Body> {
+/// Answers a request on a route. Its path begins after `behind` bytes of the request's; `depth` graphs led here.
+pub(crate) async fn answer_at(
+    core: Arc<Core>,
+    place: Place,
+    behind: usize,
+    request: Request,
+    depth: usize,
+) -> Response<Body> {
     let mut call = Call::new(core, place, behind, request.headers());
+    call.depth = depth;
     let span = tracing::info_span!(
         "request",
         route.namespace = call.route.namespace,
@@ -81,6 +88,9 @@ async fn answer_at(core: Arc<Core>, place: Place, behind: usize, request: Reques
 
 /// Hands a request to its protocol. Only the hot path is not boxed: the others' state would be part of every connection.
 async fn route(call: &mut Call, behind: usize, request: Request) -> Result<Response<Body>, Failure> {
+    if call.route.graph.is_some() && request.method() == Method::POST {
+        return Box::pin(steps::answer(call, request)).await;
+    }
     // The path is part of the request, which is handed on; a short copy is cheaper than to share it.
     let path = request.uri().path()[behind..].to_owned();
     match Endpoint::parse(&path) {
@@ -254,5 +264,24 @@ fn error_form(path: &str) -> ErrorForm {
         Endpoint::OpenAi(_) => ErrorForm::OpenAi,
         _ if path.starts_with("/openai/") => ErrorForm::OpenAi,
         _ => ErrorForm::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hyper::body::Incoming;
+
+    use crate::core::Core;
+
+    fn size<F: Future>(_: impl Fn(Arc<Core>, hyper::Request<Incoming>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn what_a_connection_keeps_for_a_request_stays_small() {
+        let size = size(super::answer);
+        assert!(size < 6 << 10, "{size}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
@@ -38,12 +38,17 @@ pub struct ModelLoad {
 
 impl Gateway {
     /// A gateway without routes.
+    ///
+    /// # Assumptions
+    /// The process has a default provider for TLS (`rustls::crypto::CryptoProvider::install_default`), where payloads are
+    /// logged or graphs ask servers elsewhere.
     pub fn new(models: Arc<dyn Models>, config: GatewayConfig) -> Gateway {
         let metrics = Metrics::default();
         let core = Core {
             models,
             table: ArcSwap::from_pointee(Table::default()),
             clients: Clients::new(),
+            steps: OnceLock::new(),
             payloads: Arc::new(PayloadLog::new(config.payload_queue, metrics.clone())),
             metrics,
             ids: Ids::default(),

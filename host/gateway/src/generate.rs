@@ -1,12 +1,14 @@
 //! Text in the making, for all protocols: begun, measured, bounded in time, and either collected or handed on piece by piece.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt as _};
 use http::{HeaderValue, Response, StatusCode, header};
 use purlin_nn::{Chunk, FinishReason, GenerateRequest, InferError};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::body::Body;
@@ -18,12 +20,18 @@ use crate::served::Served;
 /// A collected text is at most so large.
 const MAX_TEXT: usize = 16 << 20;
 
+/// Pieces that are made ahead of a client that reads slowly.
+const AHEAD: usize = 16;
+/// After the deadline, an error is given so long to be taken.
+const LATE: Duration = Duration::from_millis(100);
+
 /// Text in the making.
 pub(crate) struct Generating {
     /// Tokens of the prompt.
     pub(crate) prompt_tokens: u32,
     /// The pieces. The first is there already.
     pub(crate) chunks: BoxStream<'static, Result<Chunk, Failure>>,
+    deadline: Deadline,
 }
 
 /// A whole text.
@@ -38,6 +46,30 @@ pub(crate) struct Generated {
 }
 
 impl Generating {
+    /// The pieces, for a client that may be slow to take them. At the deadline the model is free again, also where the
+    /// client has stopped to read; and it is where the client is gone.
+    pub(crate) fn detached(mut self) -> impl Stream<Item = Result<Chunk, Failure>> + Send + 'static {
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        tokio::spawn(async move {
+            let forward = async {
+                while let Some(chunk) = self.chunks.next().await {
+                    if sender.send(chunk).await.is_err() {
+                        break;
+                    }
+                }
+            };
+            tokio::select! {
+                // A little later than the model's own, so that the client is told.
+                _ = tokio::time::timeout_at(self.deadline.at + LATE, forward) => {}
+                () = sender.closed() => {}
+            }
+        });
+        stream::unfold(receiver, |mut receiver| async move {
+            let chunk = receiver.recv().await?;
+            Some((chunk, receiver))
+        })
+    }
+
     /// All of it.
     pub(crate) async fn collect(mut self) -> Result<Generated, Failure> {
         let mut whole = Generated { prompt_tokens: self.prompt_tokens, ..Generated::default() };
@@ -137,6 +169,7 @@ pub(crate) async fn begin(
         Some((chunk, running))
     });
     Ok(Generating {
+        deadline,
         prompt_tokens: generation.prompt_tokens,
         chunks: stream::iter(first).chain(rest).boxed(),
     })
@@ -163,7 +196,7 @@ async fn next(running: &mut Running) -> Option<Result<Chunk, Failure>> {
 }
 
 /// An answer of server-sent events.
-pub(crate) fn events(events: impl futures::Stream<Item = String> + Send + 'static) -> Response<Body> {
+pub(crate) fn events(events: impl Stream<Item = String> + Send + 'static) -> Response<Body> {
     let lines = events.map(|event| Bytes::from(format!("data: {event}\n\n")));
     let mut response = Response::new(Body::stream(lines));
     let headers = response.headers_mut();

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod batch;
 mod body;
 mod call;
 mod config;
@@ -27,10 +28,15 @@ mod openai;
 mod payload;
 mod proxy;
 mod served;
+mod steps;
 mod table;
 mod trace;
 mod v1;
 mod v2;
+
+// The models that tests share name the crate as others do.
+#[cfg(test)]
+extern crate self as purlin_gateway;
 
 pub use config::GatewayConfig;
 pub use gateway::{Gateway, ModelLoad};
@@ -39,4 +45,5 @@ pub use table::{
     BackendConfig, BatchConfig, GraphConfig, LoggingConfig, ModelConfig, NodeConfig, NodeKind, RouteConfig,
     StepConfig, Sticky, TableConfig, TableProblem,
 };
+pub use v1::{Layout, parse_predict};
 pub use v2::{InferCall, parse_infer};

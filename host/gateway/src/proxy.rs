@@ -122,7 +122,7 @@ impl http_body::Body for Sent {
     fn size_hint(&self) -> SizeHint {
         match self {
             Sent::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Sent::Shared(shared) => shared.hint.clone(),
+            Sent::Shared(shared) => shared.hint,
         }
     }
 }
@@ -198,7 +198,9 @@ async fn send(
         match deadline.bound(client.request(request)).await? {
             Ok(response) => {
                 served.metrics.predict.observe(began.elapsed().as_secs_f64());
-                return Ok(incoming(response, deadline).map(|body| body.hold((place, lease))));
+                return Ok(
+                    incoming(response, deadline).map(|body| body.hold_until(deadline.at, (place, lease)))
+                );
             }
             Err(error) if retries > 0 && gone(&error) && body.can_be_sent_again() => {
                 tracing::debug!(model = %served.key, %error, "asking another server");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admission::Admission;
+use crate::batch::Batcher;
 use crate::metrics::{Metrics, ModelLabels, ModelMetrics};
 use crate::models::ModelKey;
 use crate::table::ModelConfig;
@@ -20,6 +21,8 @@ pub(crate) struct Served {
     pub(crate) config: ModelConfig,
     /// Its places.
     pub(crate) admission: Admission,
+    /// Puts its requests together, where that is wanted.
+    pub(crate) batcher: Option<Batcher>,
     /// Its figures.
     pub(crate) metrics: ModelMetrics,
 }
@@ -40,12 +43,14 @@ impl Served {
         let key = ModelKey::new(config.namespace.clone(), config.name.clone());
         let name = config.served_name.clone().unwrap_or_else(|| config.name.clone());
         let labels = ModelLabels { namespace: key.namespace.clone(), model_name: key.name.clone() };
+        let metrics = metrics.of_model(labels);
         Arc::new(Served {
+            batcher: config.batching.map(|batching| Batcher::new(batching, metrics.batch_size.clone())),
             admission: Admission::new(
                 or(config.concurrency, limits.concurrency),
                 or(config.queue, limits.queue),
             ),
-            metrics: metrics.of_model(labels),
+            metrics,
             key,
             name,
             config,

@@ -1,12 +1,15 @@
 //! The Open Inference Protocol over gRPC, beside REST on the same listener.
 
 mod convert;
-#[expect(unreachable_pub, missing_docs, clippy::default_trait_access, reason = "generated")]
+#[expect(unreachable_pub, clippy::enum_variant_names, reason = "generated")]
 #[rustfmt::skip]
 mod inference;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -63,9 +66,15 @@ async fn route(core: &Arc<Core>, mut request: Request) -> Result<Response<Body>,
             .max_decoding_message_size(limit)
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip);
-    let response = match server.call(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
+    // A client that sends its message byte by byte is not waited for; a stream of messages may take as long as it likes.
+    let limit = match path.ends_with("/ModelStreamInfer") {
+        true => Duration::MAX,
+        false => core.config.body_timeout.saturating_add(call.longest()),
+    };
+    let response = match tokio::time::timeout(limit, server.call(request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(_) => return Err(Failure::deadline(limit)),
     };
     Ok(response.map(|body| Body::boxed(body.map_err(Into::into))))
 }

@@ -27,7 +27,8 @@ impl Dims {
     }
 
     /// How many elements there were.
-    pub(crate) fn count(&self) -> u64 {
+    #[cfg(test)]
+    fn count(&self) -> u64 {
         self.lengths.iter().map(|length| length.unwrap_or(0)).product()
     }
 }

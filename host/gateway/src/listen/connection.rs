@@ -30,11 +30,11 @@ pub(super) async fn drive(
 ) -> Result<(), BodyError> {
     stream.set_nodelay(true)?;
     // Nothing is kept for a connection that nobody has used yet.
+    let mut before = Vec::new();
     tokio::select! {
-        ready = tokio::time::timeout(core.config.idle_timeout, stream.readable()) => ready??,
+        read = tokio::time::timeout(core.config.idle_timeout, first_bytes(&stream, &mut before)) => read??,
         () = finish.cancelled() => return Ok(()),
     }
-    let mut before = Vec::new();
     let http2 =
         tokio::time::timeout(core.config.header_timeout, speaks_http2(&mut stream, &mut before)).await??;
     if before.is_empty() {
@@ -72,6 +72,9 @@ pub(super) async fn drive(
                     connection.as_mut().graceful_shutdown();
                 }
                 () = tokio::time::sleep(core.config.header_timeout) => {
+                    if activity.is_stuck(core.config.body_timeout) {
+                        return Ok(());
+                    }
                     if !finishing && activity.is_idle(core.config.idle_timeout) {
                         finishing = true;
                         connection.as_mut().graceful_shutdown();
@@ -93,7 +96,8 @@ pub(super) async fn drive(
                 connection.as_mut().graceful_shutdown();
             }
             () = tokio::time::sleep(core.config.header_timeout) => {
-                if activity.is_slow(core.config.header_timeout) || activity.is_idle(core.config.idle_timeout) {
+                let slow = activity.is_slow(core.config.header_timeout);
+                if slow || activity.is_idle(core.config.idle_timeout) || activity.is_stuck(core.config.body_timeout) {
                     return Ok(());
                 }
             }
@@ -101,18 +105,37 @@ pub(super) async fn drive(
     }
 }
 
-/// Reads until it is clear whether the connection speaks HTTP/2. What was read is in `before`, which stays empty where the
-/// client left.
+/// Waits for the first bytes, at most as many as the preface has. None came where the client left.
+async fn first_bytes(stream: &TcpStream, before: &mut Vec<u8>) -> std::io::Result<()> {
+    loop {
+        // It may be taken to be readable when it is not.
+        stream.readable().await?;
+        let mut buffer = [0; PREFACE.len()];
+        match stream.try_read(&mut buffer) {
+            Ok(read) => {
+                before.extend_from_slice(&buffer[..read]);
+                return Ok(());
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reads on until it is clear whether the connection speaks HTTP/2.
 async fn speaks_http2(stream: &mut TcpStream, before: &mut Vec<u8>) -> std::io::Result<bool> {
     loop {
-        let mut buffer = [0; 24];
-        let read = stream.read(&mut buffer[..PREFACE.len() - before.len()]).await?;
-        before.extend_from_slice(&buffer[..read]);
-        if read == 0 || !PREFACE.starts_with(before) {
+        if !PREFACE.starts_with(before) || before.is_empty() {
             return Ok(false);
         }
         if before.len() == PREFACE.len() {
             return Ok(true);
+        }
+        let mut buffer = [0; PREFACE.len()];
+        let read = stream.read(&mut buffer[..PREFACE.len() - before.len()]).await?;
+        before.extend_from_slice(&buffer[..read]);
+        if read == 0 {
+            return Ok(false);
         }
     }
 }

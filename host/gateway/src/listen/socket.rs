@@ -22,6 +22,8 @@ pub(crate) struct Activity {
     head_since: AtomicU64,
     /// When the last answer was sent.
     idle_since: AtomicU64,
+    /// Since when the client has not taken what is there for it; 0 where it does.
+    stuck_since: AtomicU64,
 }
 
 /// A request in flight on a connection, until it is dropped.
@@ -41,6 +43,7 @@ impl Activity {
             requests: AtomicUsize::new(0),
             head_since: AtomicU64::new(0),
             idle_since: AtomicU64::new(1),
+            stuck_since: AtomicU64::new(0),
         })
     }
 
@@ -71,6 +74,21 @@ impl Activity {
     pub(super) fn is_slow(&self, limit: Duration) -> bool {
         let since = self.head_since.load(Ordering::Relaxed);
         since != 0 && self.requests.load(Ordering::Relaxed) == 0 && self.since(since) >= limit
+    }
+
+    fn written(&self, done: bool) {
+        let stuck = self.stuck_since.load(Ordering::Relaxed) != 0;
+        if done && stuck {
+            self.stuck_since.store(0, Ordering::Relaxed);
+        } else if !done && !stuck {
+            self.stuck_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the client has long not taken what is there for it.
+    pub(super) fn is_stuck(&self, limit: Duration) -> bool {
+        let since = self.stuck_since.load(Ordering::Relaxed);
+        since != 0 && self.since(since) >= limit
     }
 
     fn since(&self, then: u64) -> Duration {
@@ -118,7 +136,9 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.activity.written(written.is_ready());
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -134,7 +154,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.activity.written(written.is_ready());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

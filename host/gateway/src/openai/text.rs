@@ -322,7 +322,7 @@ fn streamed(heading: Heading, generating: generate::Generating, include_usage: b
     };
     let shared = Arc::new(std::sync::atomic::AtomicU32::new(0));
     let counted = shared.clone();
-    let pieces = generating.chunks.map(move |chunk| match chunk {
+    let pieces = generating.detached().map(move |chunk| match chunk {
         Ok(chunk) => {
             progress.tokens += chunk.tokens;
             counted.store(progress.tokens, std::sync::atomic::Ordering::Relaxed);

@@ -240,15 +240,17 @@ impl Table {
             let place = Place { route: route.clone(), view };
             if host == "*" {
                 self.any_host.get_or_insert(place);
-                return;
+                return true;
             }
             match self.hosts.entry(host.into_boxed_str()) {
                 std::collections::hash_map::Entry::Vacant(entry) => {
                     entry.insert(place);
+                    true
                 }
                 std::collections::hash_map::Entry::Occupied(entry) => {
                     let other = &entry.get().route;
-                    if !Arc::ptr_eq(other, &route) {
+                    let own = Arc::ptr_eq(other, &route);
+                    if !own {
                         report(format!(
                             "host {} is already that of route {}/{}",
                             entry.key(),
@@ -256,15 +258,22 @@ impl Table {
                             other.name
                         ));
                     }
+                    own
                 }
             }
         };
+        let mut first = None;
         for host in &config.hosts {
-            bind(normal_host(host).into_owned(), 0);
+            let bound = bind(normal_host(host).into_owned(), 0);
+            if bound && first.is_none() && host != "*" {
+                first = Some(normal_host(host));
+            }
         }
-        if let Some(first) = config.hosts.iter().find(|host| *host != "*") {
+        // A host that is another route's has no tags of this one either.
+        let own = config.hosts.iter().find(|host| *host != "*").map(|host| normal_host(host));
+        if let Some(first) = first.filter(|first| Some(first) == own.as_ref()) {
             for (tag, view) in &route.tags {
-                bind(format!("{tag}-{}", normal_host(first)), *view);
+                bind(format!("{tag}-{first}"), *view);
             }
         }
         self.routes.insert(format!("{}/{}", route.namespace, route.name).into_boxed_str(), route);

@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 use purlin_nn::{InferResponse, ModelMetadata, Tensor};
 use serde_json::json;
 
-use self::parse::{Layout, parse_predict};
+pub use self::parse::{Layout, parse_predict};
 use crate::body::Body;
 use crate::call::{Call, Request, check_content_type, json as json_body, json_value};
 use crate::failure::Failure;

@@ -15,7 +15,7 @@ const UNNAMED: &str = "input-0";
 
 /// How the answer is to be laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Layout {
+pub enum Layout {
     /// A row each.
     Rows,
     /// A column each.
@@ -60,10 +60,7 @@ struct Column {
 ///
 /// # Errors
 /// [`InferError::Invalid`] with the field and what would be right.
-pub(crate) fn parse_predict(
-    body: &[u8],
-    inputs: &[TensorInfo],
-) -> Result<(InferRequest, Layout), InferError> {
+pub fn parse_predict(body: &[u8], inputs: &[TensorInfo]) -> Result<(InferRequest, Layout), InferError> {
     Ok(parse(body, inputs)?)
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn generate(
     if !stream {
         return Ok(json_value(&piece(&generating.collect().await?.text)));
     }
-    Ok(generate::events(generating.chunks.map(move |chunk| match chunk {
+    Ok(generate::events(generating.detached().map(move |chunk| match chunk {
         Ok(chunk) => {
             let mut piece = piece(&chunk.text);
             piece.insert("done".to_owned(), chunk.finish.is_some().into());

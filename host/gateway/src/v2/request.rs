@@ -402,3 +402,7 @@ pub(crate) fn has_inputs(text: &[u8]) -> bool {
     });
     read.is_ok() && found
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -246,11 +246,15 @@ pub struct Shelf {
 
 impl Shelf {
     pub fn put(&self, name: &str, entry: Entry) {
-        self.entries.lock().unwrap().insert(name.to_owned(), entry);
+        self.entries().insert(name.to_owned(), entry);
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn entry(&self, model: &ModelKey) -> Option<Entry> {
-        self.entries.lock().unwrap().get(&model.name).cloned()
+        self.entries().get(&model.name).cloned()
     }
 
     fn leased(&self, target: Target) -> Lease {
