@@ -5,7 +5,7 @@ TARGET ?= $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PURLIN_BIN ?= $(abspath $(TARGET))/debug/purlin
 export PURLIN_BIN
 
-.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e e2e-cluster conformance faults faults-short hostile supply console sdk cluster cluster-short bench deny fuzz
+.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e e2e-cluster conformance faults faults-short hostile supply console sdk serving cluster cluster-short bench deny fuzz
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ build: ## Build the binary (debug)
 demo: ## Build Purlin and run its main job on real input: a Katib experiment, unmodified
 	scripts/demo.sh
 
-test: lint unit plugins-unit plugins-check e2e conformance faults-short hostile supply console sdk cluster-short e2e-cluster ## All tests that CI runs
+test: lint unit plugins-unit plugins-check e2e conformance faults-short hostile supply console sdk serving cluster-short e2e-cluster ## All tests that CI runs
 	@echo "all tests passed"
 
 lint: ## Formatting and lints, as CI demands them
@@ -58,6 +58,9 @@ cluster-short: build ## Replicas of `purlin run` against a real kube-apiserver, 
 
 cluster: build ## All faults, and a thousand experiments while replicas are killed
 	tests/run.sh cluster
+
+serving: build ## Models: upstream's client and the protocols' own clients against the gateway
+	tests/run.sh serving
 
 hostile: build ## Plugins that misbehave
 	tests/run.sh hostile

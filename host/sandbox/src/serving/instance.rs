@@ -79,7 +79,7 @@ impl ModelInstance {
         let clock = Clock::start(&plugin, &mut store, "load", request.load_timeout);
         let loading = async {
             let instance = plugin.pre.instantiate_async(&mut store).await?;
-            let load: Load = instance.get_typed_func(&mut store, &exports.load)?;
+            let load: Load = instance.get_typed_func(&mut store, exports.load)?;
             let (model,) = load.call_async(&mut store, (lowered,)).await?;
             let functions = Functions::find(&mut store, &instance, exports)?;
             let model = match model {
@@ -205,11 +205,11 @@ impl Functions {
         exports: &ServingRuntime,
     ) -> wasmtime::Result<Functions> {
         Ok(Functions {
-            metadata: instance.get_typed_func(&mut *store, &exports.metadata)?,
-            infer: instance.get_typed_func(&mut *store, &exports.infer)?,
-            generate: instance.get_typed_func(&mut *store, &exports.generate)?,
-            prompt_tokens: instance.get_typed_func(&mut *store, &exports.prompt_tokens)?,
-            next: instance.get_typed_func(&mut *store, &exports.next)?,
+            metadata: instance.get_typed_func(&mut *store, exports.metadata)?,
+            infer: instance.get_typed_func(&mut *store, exports.infer)?,
+            generate: instance.get_typed_func(&mut *store, exports.generate)?,
+            prompt_tokens: instance.get_typed_func(&mut *store, exports.prompt_tokens)?,
+            next: instance.get_typed_func(&mut *store, exports.next)?,
         })
     }
 }
