@@ -4,6 +4,7 @@ import asyncio
 import uuid
 
 import pytest
+from harness.wait import until
 from kserve import (
     InferenceGRPCClient,
     InferenceRESTClient,
@@ -43,6 +44,14 @@ def traffic(kserve, name, namespace):
     return {part["revisionName"]: part["percent"] for part in status["components"]["predictor"]["traffic"]}
 
 
+def gone(kserve, name, namespace):
+    try:
+        kserve.get(name, namespace=namespace)
+    except RuntimeError:
+        return True
+    return False
+
+
 def test_the_life_of_a_service(kserve, kubectl, models, gateway, expected):
     namespace, name = kubectl.namespace, f"digits-{uuid.uuid4().hex[:6]}"
     kserve.create(service(name, namespace, models / "digits"))
@@ -78,5 +87,4 @@ def test_the_life_of_a_service(kserve, kubectl, models, gateway, expected):
     assert split == {f"{name}-predictor-00001": 90, f"{name}-predictor-00002": 10}
 
     kserve.delete(name, namespace=namespace)
-    with pytest.raises(RuntimeError):
-        kserve.get(name, namespace=namespace)
+    until("the service is gone", lambda: gone(kserve, name, namespace))

@@ -291,3 +291,6 @@ fn walk(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

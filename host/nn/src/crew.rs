@@ -3,13 +3,27 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::error::NnError;
 
-type Job = Box<dyn FnOnce() + Send>;
+/// A computation that waits, and whether its caller has gone away.
+struct Job {
+    run: Box<dyn FnOnce() + Send>,
+    gone: Arc<AtomicBool>,
+}
+
+/// Says, when it is dropped, that a caller has gone away.
+struct Caller(Arc<AtomicBool>);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// A fixed number of threads and their queue. Dropping it ends the threads once they are idle.
 pub(crate) struct Crew {
@@ -53,18 +67,24 @@ impl Crew {
         work: impl FnOnce() -> Result<T, NnError> + Send + 'static,
     ) -> Result<T, NnError> {
         let (answer, answered) = oneshot::channel();
-        self.enqueue(Box::new(move || {
+        let caller = Caller(Arc::default());
+        let run = Box::new(move || {
             if !answer.is_closed() {
                 // Nobody listens any more if this fails.
                 let _ = answer.send(work());
             }
-        }))?;
+        });
+        self.enqueue(Job { run, gone: caller.0.clone() })?;
         let gone = |_| NnError::Failed("its thread ended before it was done".to_owned());
         answered.await.map_err(gone)?
     }
 
     fn enqueue(&self, job: Job) -> Result<(), NnError> {
         let mut state = self.shared.state();
+        if state.queue.len() >= self.shared.limit {
+            // Whoever has gone away takes nobody's place.
+            state.queue.retain(|job| !job.gone.load(Ordering::Relaxed));
+        }
         let free = state.idle > state.queue.len() || state.started < self.shared.threads;
         if !free && state.queue.len() >= self.shared.limit {
             return Err(NnError::Overloaded { waiting: state.queue.len() });
@@ -113,7 +133,7 @@ fn work_off(shared: &Shared) {
         };
         drop(state);
         // The backends catch their libraries' panics; this is for what is left, so that no thread is lost.
-        if catch_unwind(AssertUnwindSafe(job)).is_err() {
+        if catch_unwind(AssertUnwindSafe(job.run)).is_err() {
             tracing::error!("a computation panicked");
         }
     }

@@ -582,7 +582,7 @@ mod tests {
 
     #[test]
     fn the_last_ports_leave_room_for_registry_and_metrics() {
-        assert!(Cli::try_parse_from(["purlin", "up", "--port", "65533"]).is_ok());
-        assert!(Cli::try_parse_from(["purlin", "up", "--port", "65534"]).is_err());
+        assert!(Cli::try_parse_from(["purlin", "up", "--port", "65532"]).is_ok());
+        assert!(Cli::try_parse_from(["purlin", "up", "--port", "65533"]).is_err());
     }
 }

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
     category = "purlin",
     doc = "A way to models: the hosts that it answers under, and who gets which share of the requests.",
     printcolumn = r#"{"name":"URL","type":"string","jsonPath":".status.url"}"#,
+    printcolumn = r#"{"name":"Path","type":"string","jsonPath":".status.pathUrl","priority":1}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
