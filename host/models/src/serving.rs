@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -30,13 +31,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::route::{self, Address};
 use crate::store::{Facts, LoadFailure, ModelStore, Recipe};
-use crate::table;
+use crate::table::{self, Tokens};
 
 /// A request takes at most so long where its model does not say.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Loading takes at most so long.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How often the tokens of routes are read again.
+const SECRETS: Duration = Duration::from_secs(10);
 
 /// How often idle models are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -139,10 +143,16 @@ impl Serving {
         models: Store<Model>,
         routes: Store<Route>,
     ) {
-        let mut sweeps = tokio::time::interval(SWEEP);
+        let (mut sweeps, mut secrets) = (tokio::time::interval(SWEEP), tokio::time::interval(SECRETS));
         loop {
             tokio::select! {
                 () = changed.notified() => {}
+                _ = secrets.tick() => {
+                    // Tokens may have changed: Secrets are not watched.
+                    if routes.state().iter().all(|route| route.spec.auth.is_none()) {
+                        continue;
+                    }
+                }
                 _ = sweeps.tick() => {
                     self.store.sweep();
                     self.forget_the_gone(&models);
@@ -152,10 +162,12 @@ impl Serving {
             // Changes come in bursts; one table does for all of a burst.
             tokio::time::sleep(Duration::from_millis(10)).await;
             let (models, routes) = (models.state(), routes.state());
+            let tokens = self.tokens(&routes).await;
             let config = table::table(
                 models.iter().map(AsRef::as_ref),
                 routes.iter().map(AsRef::as_ref),
                 &self.config.domain,
+                &tokens,
             );
             let problems: HashMap<_, _> = (self.gateway.update(&config).into_iter())
                 .map(|problem| ((problem.namespace, problem.route), problem.problem))
@@ -165,6 +177,33 @@ impl Serving {
                 self.tell_route(&route, problems.get(&key).map(String::as_str)).await;
             }
         }
+    }
+
+    /// The tokens of the routes that have `auth`. A Secret that cannot be read lets nobody in.
+    async fn tokens(&self, routes: &[Arc<Route>]) -> Tokens {
+        let mut tokens = Tokens::new();
+        for route in routes {
+            let Some(auth) = &route.spec.auth else { continue };
+            let namespace = route.namespace().unwrap_or_default();
+            let api: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
+            let mut let_in = Vec::new();
+            for name in &auth.secrets {
+                match api.get(name).await {
+                    Ok(secret) => let_in.extend(
+                        secret
+                            .data
+                            .unwrap_or_default()
+                            .into_values()
+                            .filter_map(|value| String::from_utf8(value.0).ok()),
+                    ),
+                    Err(error) => {
+                        tracing::warn!(route = %route.name_any(), secret = name, %error, "tokens could not be read");
+                    }
+                }
+            }
+            tokens.insert((namespace, route.name_any()), let_in);
+        }
+        tokens
     }
 
     fn forget_the_gone(&self, models: &Store<Model>) {
@@ -312,7 +351,7 @@ fn recipe(model: &Model, plugin: Arc<Plugin>) -> Recipe {
             load_timeout: LOAD_TIMEOUT,
             timeout,
         },
-        source: spec.source.as_ref().map(|source| source.uri.clone()),
+        source: spec.source.as_ref().map(|source| (source.uri.clone(), source.digest.clone())),
         options,
         stays: spec.scaling.min_replicas > 0,
         idle: Duration::from_secs(u64::from(spec.scaling.idle_seconds)),

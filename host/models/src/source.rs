@@ -68,6 +68,19 @@ pub(crate) struct Fetched {
     pub(crate) digest: String,
 }
 
+impl Fetched {
+    /// Whether this is what the user expects.
+    pub(crate) fn check(&self, uri: &str, expected: Option<&str>) -> Result<(), SourceError> {
+        match expected {
+            Some(expected) if expected != self.digest => Err(SourceError::lasting(
+                "DigestMismatch",
+                format!("spec.source.digest: {uri} has the digest {}, not {expected}", self.digest),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Reads sources.
 pub struct Sources {
     config: SourceConfig,

@@ -22,7 +22,8 @@ pub(crate) struct Recipe {
     pub(crate) plugin: Arc<Plugin>,
     /// The request but for its files.
     pub(crate) request: ModelRequest,
-    pub(crate) source: Option<String>,
+    /// The URI, and the digest that its content must have.
+    pub(crate) source: Option<(String, Option<String>)>,
     pub(crate) options: LoadOptions,
     /// Whether it stays in memory without requests.
     pub(crate) stays: bool,
@@ -151,8 +152,9 @@ impl ModelStore {
         let recipe = &entry.recipe;
         let mut request = recipe.request.clone();
         let (mut digest, mut size) = (None, 0);
-        if let Some(uri) = &recipe.source {
+        if let Some((uri, expected)) = &recipe.source {
             let fetched = self.sources.fetch(uri, recipe.options.clone()).await?;
+            fetched.check(uri, expected.as_deref())?;
             (request.files, digest, size) = (fetched.files, Some(fetched.digest), fetched.size);
         }
         let model = Arc::new(recipe.plugin.load_model(request).await?);

@@ -1,5 +1,6 @@
 //! From Model and Route resources to the gateway's routing table. Pure.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
@@ -9,14 +10,19 @@ use purlin_gateway::{
 };
 use purlin_kernel::api::{self, LoggingMode, Model, Route, StepData};
 
-/// The table of these resources, in a gateway of this domain.
+/// The tokens of routes, by namespace and name.
+pub(crate) type Tokens = HashMap<(String, String), Vec<String>>;
+
+/// The table of these resources, in a gateway of this domain. `tokens` has those that a route with `auth` lets in, by
+/// namespace and name; a route that is not there lets nobody in.
 pub(crate) fn table<'a>(
     models: impl Iterator<Item = &'a Model>,
     routes: impl Iterator<Item = &'a Route>,
     domain: &str,
+    tokens: &Tokens,
 ) -> TableConfig {
     TableConfig {
-        routes: routes.map(|one| route(one, domain)).collect(),
+        routes: routes.map(|one| route(one, domain, tokens)).collect(),
         models: models.map(model).collect(),
     }
 }
@@ -30,8 +36,9 @@ pub(crate) fn hosts(route: &Route, domain: &str) -> Vec<String> {
     route.spec.hosts.iter().map(complete).collect()
 }
 
-fn route(route: &Route, domain: &str) -> RouteConfig {
+fn route(route: &Route, domain: &str, tokens: &Tokens) -> RouteConfig {
     let spec = &route.spec;
+    let key = (route.namespace().unwrap_or_default(), route.name_any());
     let backend = |backend: &api::RouteBackend| BackendConfig {
         model: backend.model.clone(),
         weight: backend.weight,
@@ -47,7 +54,7 @@ fn route(route: &Route, domain: &str) -> RouteConfig {
         models: spec.models.clone(),
         graph: spec.graph.as_ref().map(graph),
         timeout: spec.timeout_seconds.map(seconds),
-        tokens: None,
+        tokens: spec.auth.as_ref().map(|_| tokens.get(&key).cloned().unwrap_or_default()),
         sticky: None,
     }
 }
@@ -107,4 +114,39 @@ fn model(model: &Model) -> ModelConfig {
 
 fn seconds(seconds: u32) -> Duration {
     Duration::from_secs(u64::from(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use purlin_kernel::api::{Route, RouteAuth, RouteSpec};
+
+    use super::{Tokens, hosts, table};
+
+    fn route(auth: Option<RouteAuth>) -> Route {
+        let spec = RouteSpec {
+            hosts: vec!["web.team.".to_owned(), "web.example.com".to_owned()],
+            auth,
+            ..RouteSpec::default()
+        };
+        let mut route = Route::new("web", spec);
+        route.metadata.namespace = Some("team".to_owned());
+        route
+    }
+
+    #[test]
+    fn a_host_that_ends_in_a_dot_has_the_domain_behind_it() {
+        assert_eq!(hosts(&route(None), "localhost"), ["web.team.localhost", "web.example.com"]);
+    }
+
+    #[test]
+    fn a_route_with_auth_lets_nobody_in_without_a_token_that_was_read() {
+        let built = |route: &Route, tokens: &Tokens| {
+            table(std::iter::empty(), std::iter::once(route), "localhost", tokens).routes[0].tokens.clone()
+        };
+        let guarded = route(Some(RouteAuth { secrets: vec!["tokens".to_owned()] }));
+        assert_eq!(built(&route(None), &Tokens::new()), None);
+        assert_eq!(built(&guarded, &Tokens::new()), Some(Vec::new()));
+        let read = Tokens::from([(("team".to_owned(), "web".to_owned()), vec!["one".to_owned()])]);
+        assert_eq!(built(&guarded, &read), Some(vec!["one".to_owned()]));
+    }
 }
