@@ -68,6 +68,14 @@ def test_an_upgrade_and_a_rollback_cut_nothing(kubectl, models, gateway):
         time.sleep(0.05)
 
 
+def test_a_deleted_service_no_longer_answers(kubectl, models, gateway):
+    kubectl("apply", "-f", "-", stdin=json.dumps(onnx("short", models / "digits")))
+    ready(kubectl, "short")
+    assert ask(gateway, kubectl.namespace, "short").status_code == 200
+    kubectl("delete", "inferenceservice", "short")
+    until("its route is gone", lambda: ask(gateway, kubectl.namespace, "short").status_code == 404, 30)
+
+
 def test_scale_to_zero_and_back(kubectl, models, gateway):
     service = onnx("napper", models / "digits", minReplicas=0)
     service["metadata"]["annotations"] = {"autoscaling.knative.dev/scale-to-zero-pod-retention-period": "1s"}

@@ -5,10 +5,11 @@
 //! resolved to a plugin, loaded once to see that it can be, and kept or let go by its scaling; its status says which.
 //!
 //! # Guarantees
-//! A model that could not be loaded is tried again with growing pauses. The status of an object that did not change is not
+//! A model that could not be loaded for a reason that may pass is tried again every few seconds. The status of an object that did not change is not
 //! written again.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,9 @@ use purlin_kernel::api::{API_VERSION, Change, Model, ModelDevice, ModelStatus, R
 use purlin_nn::{Device, LoadOptions};
 use purlin_sandbox::contract::{Fault, Setting};
 use purlin_sandbox::{CallError, ModelFiles, ModelRequest, Plugin, StageResolver, Subject};
+use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::route::{self, Address};
@@ -93,27 +96,9 @@ impl Serving {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let serving = Arc::new(self);
-        let (models, write_models) = reflector::store();
-        let (routes, write_routes) = reflector::store();
-        let changed = Arc::new(tokio::sync::Notify::new());
-        let watch_routes = {
-            let watched = watcher(Api::<Route>::all(serving.client.clone()), watcher::Config::default());
-            let changed = changed.clone();
-            let events = watched.default_backoff().reflect(write_routes).applied_objects();
-            events.for_each(move |_| {
-                changed.notify_one();
-                std::future::ready(())
-            })
-        };
-        let note_models = {
-            let watched = watcher(Api::<Model>::all(serving.client.clone()), watcher::Config::default());
-            let changed = changed.clone();
-            let events = watched.default_backoff().reflect(write_models).touched_objects();
-            events.for_each(move |_| {
-                changed.notify_one();
-                std::future::ready(())
-            })
-        };
+        let changed = Arc::new(Notify::new());
+        let (models, follow_models) = follow(Api::<Model>::all(serving.client.clone()), changed.clone());
+        let (routes, follow_routes) = follow(Api::<Route>::all(serving.client.clone()), changed.clone());
         let control = {
             let (ending, client) = (stop.clone(), serving.client.clone());
             let controller = Controller::new(Api::<Model>::all(client), watcher::Config::default())
@@ -128,8 +113,8 @@ impl Serving {
         };
         let tables = serving.clone().keep_table(changed, models, routes);
         tokio::select! {
-            () = watch_routes => {}
-            () = note_models => {}
+            () = follow_models => {}
+            () = follow_routes => {}
             () = control => {}
             () = tables => {}
             () = stop.cancelled() => {}
@@ -137,12 +122,7 @@ impl Serving {
     }
 
     /// Makes a routing table whenever something changed, and tells the routes what came of them.
-    async fn keep_table(
-        self: Arc<Self>,
-        changed: Arc<tokio::sync::Notify>,
-        models: Store<Model>,
-        routes: Store<Route>,
-    ) {
+    async fn keep_table(self: Arc<Self>, changed: Arc<Notify>, models: Store<Model>, routes: Store<Route>) {
         let (mut sweeps, mut secrets) = (tokio::time::interval(SWEEP), tokio::time::interval(SECRETS));
         loop {
             tokio::select! {
@@ -305,6 +285,20 @@ impl Serving {
             ),
         })
     }
+}
+
+/// All objects of a kind, and what keeps them up to date: each one that comes, changes or goes is told to `changed`.
+fn follow<K>(api: Api<K>, changed: Arc<Notify>) -> (Store<K>, impl Future<Output = ()>)
+where
+    K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let (store, writer) = reflector::store();
+    let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer).touched_objects();
+    let followed = events.for_each(move |_| {
+        changed.notify_one();
+        std::future::ready(())
+    });
+    (store, followed)
 }
 
 fn describe(failure: &LoadFailure) -> (&'static str, String, bool) {

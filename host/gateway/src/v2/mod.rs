@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 pub(crate) use request::resolve_shape;
 pub use request::{InferCall, parse_infer};
 
-use crate::body::Body;
+use crate::body::{Body, Buffered};
 use crate::call::{Call, Request, check_content_type, json as json_body, json_value};
 use crate::core::{Core, Deadline};
 use crate::endpoint::{Endpoint, Name};
@@ -119,9 +119,7 @@ pub(crate) async fn infer(
     if served.config.container {
         return Box::pin(proxy::forward(call, &served, request)).await;
     }
-    check_content_type(request.headers())?;
-    let header_length = header_length(request.headers())?;
-    let (bytes, _held) = call.read(request).await?;
+    let Content { bytes, header_length, _held } = content(call, request).await?;
     infer_bytes(call, &served, &bytes, header_length, false).await
 }
 
@@ -136,9 +134,7 @@ pub(crate) async fn explain(
     if explainer.config.container {
         return proxy::forward(call, &explainer, request).await;
     }
-    check_content_type(request.headers())?;
-    let header_length = header_length(request.headers())?;
-    let (bytes, _held) = call.read(request).await?;
+    let Content { bytes, header_length, _held } = content(call, request).await?;
     infer_bytes(call, &explainer, &bytes, header_length, true).await
 }
 
@@ -153,9 +149,7 @@ pub(crate) async fn generate(
     if served.config.container {
         return proxy::forward(call, &served, request).await;
     }
-    check_content_type(request.headers())?;
-    let header_length = header_length(request.headers())?;
-    let (bytes, _held) = call.read(request).await?;
+    let Content { bytes, header_length, _held } = content(call, request).await?;
     if header_length.is_some() || request::has_inputs(&bytes) {
         return infer_bytes(call, &served, &bytes, header_length, false).await;
     }
@@ -203,6 +197,22 @@ pub(crate) fn index_of(call: &Call, only_ready: bool) -> Vec<IndexEntry> {
 }
 
 /// Answers a request whose body was read.
+/// The body of a request for inference.
+struct Content {
+    bytes: Bytes,
+    /// Length of the JSON before binary tensors.
+    header_length: Option<usize>,
+    /// Its place among all bodies that are being read.
+    _held: Option<Buffered>,
+}
+
+async fn content(call: &mut Call, request: Request) -> Result<Content, Failure> {
+    check_content_type(request.headers())?;
+    let header_length = header_length(request.headers())?;
+    let (bytes, held) = call.read(request).await?;
+    Ok(Content { bytes, header_length, _held: held })
+}
+
 async fn infer_bytes(
     call: &Call,
     served: &Arc<Served>,
