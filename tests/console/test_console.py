@@ -32,6 +32,13 @@ def listing(page, name):
     return page.locator(f'[data-listing="{name}"]')
 
 
+def signature(page, name):
+    """What the console says of a version's signatures, which it looks at once a person has scrolled to it."""
+    card = listing(page, name)
+    card.scroll_into_view_if_needed()
+    return card.locator(".signature")
+
+
 def item(page, name):
     return page.locator(f'[data-plugin="{name}"]')
 
@@ -76,7 +83,7 @@ def test_the_first_party_plugins_are_listed(console, admin):
     card = listing(page, "tuner-random")
     expect(card).to_contain_text(FIRST)
     expect(card).to_contain_text("tuner")
-    expect(card.locator(".signature")).to_have_text("Not checked")
+    expect(signature(page, "tuner-random")).to_have_text("Not checked")
     expect(listing(page, "dialect-katib")).to_contain_text("kube(write purlin.dev/Experiment)")
     row = item(page, "dialect-katib")
     expect(row).to_contain_text("Ready")
@@ -286,7 +293,7 @@ def test_a_policy_that_demands_signatures_is_shown_and_kept(console, admin, kube
         until("the policy to be read", seen, 30)
         page = console.open(admin)
         card = listing(page, "shop")
-        expect(card.locator(".signature")).to_have_text("Not signed")
+        expect(signature(page, "shop")).to_have_text("Not signed")
         card.get_by_role("button", name="Install shop").click()
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("The policy refuses it")
@@ -295,7 +302,7 @@ def test_a_policy_that_demands_signatures_is_shown_and_kept(console, admin, kube
         dialog.get_by_role("button", name="Cancel").click()
         purlin("plugin", "sign", f"{prefix}:1.0.0", "--key", "acme.key")
         page.get_by_role("button", name="Read again").click()
-        expect(card.locator(".signature")).to_have_text("Signed by acme")
+        expect(signature(page, "shop")).to_have_text("Signed by acme")
         card.get_by_role("button", name="Install shop").click()
         dialog.get_by_label("kv").check()
         dialog.get_by_role("button", name="Install").click()
@@ -325,7 +332,7 @@ def test_the_keyboard_is_enough(console, admin, kubectl, shop):
 def test_it_fits_the_screen(console, admin, artifacts, shop, scheme, width):
     page = console.open(admin, color_scheme=scheme, viewport={"width": width, "height": 800})
     listing(page, "shop").scroll_into_view_if_needed()
-    expect(listing(page, "shop").locator(".signature")).to_have_text("Not checked")
+    expect(signature(page, "shop")).to_have_text("Not checked")
     expect(item(page, "tuner-random")).to_contain_text("Ready")
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(overflow) == 0
