@@ -5,7 +5,7 @@ TARGET ?= $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PURLIN_BIN ?= $(abspath $(TARGET))/debug/purlin
 export PURLIN_BIN
 
-.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e e2e-cluster conformance faults faults-short hostile supply console sdk serving cluster cluster-short bench deny fuzz
+.PHONY: help build demo test lint unit plugins plugins-check plugins-unit e2e e2e-cluster conformance faults faults-short hostile supply console sdk serving serving-cluster serving-long cluster cluster-short bench deny fuzz
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,12 @@ cluster: build ## All faults, and a thousand experiments while replicas are kill
 
 serving: build ## Models: upstream's client and the protocols' own clients against the gateway
 	tests/run.sh serving
+
+serving-cluster: build ## The same against a real kube-apiserver with `purlin run` and `purlin node`
+	tests/run.sh serving-cluster
+
+serving-long: build ## Ten minutes of load while services change and servers are killed
+	tests/run.sh serving-long
 
 hostile: build ## Plugins that misbehave
 	tests/run.sh hostile

@@ -88,11 +88,32 @@ def plugin_calls(_):
     return {**found, "ratios": ratios, "better": "ratios are of p50; the ways take turns"}
 
 
+def serving_requests(flags):
+    from .serving import requests_per_second
+
+    return requests_per_second.measure(flags)
+
+
+def serving_wake(flags):
+    from .serving import wake
+
+    return wake.measure(flags)
+
+
+def serving_density(flags):
+    from .serving import density
+
+    return density.measure(flags)
+
+
 BENCHMARKS = {
     "start": start,
     "plugin-call": plugin_calls,
     "rates": api_rates,
     "experiments": noop_experiments,
+    "serving-requests": serving_requests,
+    "serving-wake": serving_wake,
+    "serving-density": serving_density,
 }
 
 
@@ -104,6 +125,7 @@ def main():
     parser.add_argument("--only", choices=BENCHMARKS, action="append", help="this benchmark; may be repeated")
     parser.add_argument("--seconds", type=int, default=10, help="length of each load")
     parser.add_argument("--experiments", type=int, default=1000, help="how many, and then twice as many")
+    parser.add_argument("--rounds", type=int, default=13, help="how often each model is woken")
     flags = parser.parse_args()
     found = {"binary": binary().parent.name}
     for name in flags.only or BENCHMARKS:

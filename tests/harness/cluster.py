@@ -110,7 +110,8 @@ class Replica(Process):
     """`purlin run`."""
 
     def __init__(self, directory, name, kubeconfig, shards=4, arguments=(), lease=("5s", "2s")):
-        self.port = ports.row(1)
+        # The inference gateway's is the one after it.
+        self.port = ports.row(2)
         self.identity = name
         super().__init__(
             directory,
@@ -171,11 +172,11 @@ class ClusterServer:
 
     platform = True
 
-    def __init__(self, directory, image_map=None):
+    def __init__(self, directory, image_map=None, arguments=()):
         self.real = Real(directory / "real")
         self.real.directory.mkdir(parents=True)
         self.registry_process = Registry(directory)
-        self.kernel = Replica(directory, "kernel", self.real.kubeconfig)
+        self.kernel = Replica(directory, "kernel", self.real.kubeconfig, arguments=arguments)
         self.node = Node(directory, self.real.kubeconfig, image_map)
 
     @property
@@ -189,6 +190,10 @@ class ClusterServer:
     @property
     def registry(self):
         return f"127.0.0.1:{self.registry_process.port}"
+
+    @property
+    def gateway(self):
+        return f"127.0.0.1:{self.kernel.port + 1}"
 
     def start(self):
         self.real.start()

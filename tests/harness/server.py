@@ -80,6 +80,10 @@ class Server:
     def registry(self):
         return f"127.0.0.1:{self.port + 1}"
 
+    @property
+    def gateway(self):
+        return f"127.0.0.1:{self.port + 3}"
+
     def start(self, wait=True):
         """Starts the process; with `wait`, returns the seconds until its ready line."""
         assert self.process is None, "already started"

@@ -1,9 +1,12 @@
 """A server that may read models from a folder of its own, with the models that the tests serve in it."""
 
+import json
 import pathlib
 import shutil
+import sys
 
 import pytest
+from harness.cluster import ClusterServer
 from harness.server import REPOSITORY, Server, running
 
 FIXTURES = REPOSITORY / "host/nn/tests/fixtures"
@@ -23,21 +26,31 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def server(models, tmp_path_factory):
-    """`purlin up` with the gateway; takes the place of the server that other suites share."""
-    with running(Server(tmp_path_factory.mktemp("up"), arguments=["--model-dir", str(models)])) as server:
+def image_map(tmp_path_factory):
+    """Images that stand for programs beside these tests."""
+    file = tmp_path_factory.mktemp("images") / "image-map.json"
+    python = {"path": [str(pathlib.Path(sys.executable).parent)], "paths": {"/app": str(pathlib.Path(__file__).parent)}}
+    images = [{"image": f"docker.io/example/{name}:*", **python} for name in ("predictor", "transformer")]
+    file.write_text(json.dumps({"images": images}))
+    return file
+
+
+@pytest.fixture(scope="session")
+def server(request, models, image_map, tmp_path_factory):
+    """Purlin with the gateway; takes the place of the server that other suites share."""
+    kind = ClusterServer if request.config.getoption("--mode") == "cluster" else Server
+    arguments = ["--model-dir", str(models)]
+    with running(kind(tmp_path_factory.mktemp("up"), image_map=image_map, arguments=arguments)) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def gateway(server):
     """Host and port of the gateway."""
-    return f"127.0.0.1:{server.port + 3}"
+    return server.gateway
 
 
 @pytest.fixture(scope="session")
 def expected():
     """What the original library answers: inputs and outputs of a fixture."""
-    import json
-
     return lambda fixture: json.loads(pathlib.Path(FIXTURES / f"{fixture}.json").read_text())

@@ -40,7 +40,7 @@ extern crate self as purlin_gateway;
 
 pub use config::GatewayConfig;
 pub use gateway::{Gateway, ModelLoad};
-pub use models::{Lease, ModelKey, ModelState, Models, Target, Upstream};
+pub use models::{Lease, LeaseGuard, ModelKey, ModelState, Models, Target, Upstream};
 pub use table::{
     BackendConfig, BatchConfig, GraphConfig, LoggingConfig, ModelConfig, NodeConfig, NodeKind, RouteConfig,
     StepConfig, Sticky, TableConfig, TableProblem,

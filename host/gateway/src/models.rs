@@ -58,18 +58,32 @@ impl fmt::Debug for Target {
 /// The right to ask a model, which stays loaded until the lease is dropped.
 pub struct Lease {
     target: Target,
-    _guard: Option<Box<dyn Send + Sync>>,
+    guard: Option<Box<dyn LeaseGuard>>,
+}
+
+/// What a lease keeps; dropped when it ends.
+pub trait LeaseGuard: Send + Sync {
+    /// The server did not take the connection, or closed it before it answered. It should get no more requests until it
+    /// does.
+    fn gone(&self) {}
 }
 
 impl Lease {
     /// A lease on something that needs no keeping.
     pub fn new(target: Target) -> Lease {
-        Lease { target, _guard: None }
+        Lease { target, guard: None }
     }
 
     /// A lease that drops something when it ends: a count of requests, a place in a replica.
-    pub fn guarded(target: Target, guard: impl Send + Sync + 'static) -> Lease {
-        Lease { target, _guard: Some(Box::new(guard)) }
+    pub fn guarded(target: Target, guard: impl LeaseGuard + 'static) -> Lease {
+        Lease { target, guard: Some(Box::new(guard)) }
+    }
+
+    /// Says that the server is gone; see [`LeaseGuard::gone`].
+    pub fn gone(&self) {
+        if let Some(guard) = &self.guard {
+            guard.gone();
+        }
     }
 
     /// Who answers.

@@ -203,6 +203,7 @@ async fn send(
                 );
             }
             Err(error) if retries > 0 && gone(&error) && body.can_be_sent_again() => {
+                lease.gone();
                 tracing::debug!(model = %served.key, %error, "asking another server");
                 retries -= 1;
                 call.core.metrics.retries.inc();

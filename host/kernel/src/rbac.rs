@@ -20,6 +20,8 @@ pub struct Subject {
     pub namespace: String,
     /// The ServiceAccount that the kernel runs as.
     pub service_account: String,
+    /// Namespaces in which it may read Secrets: the credentials of models' sources, and the tokens of routes.
+    pub secrets_in: Vec<String>,
 }
 
 /// A plugin, and what it was granted.
@@ -98,8 +100,10 @@ fn own(rules: &mut Rules, subject: &Subject, install_definitions: bool, named: &
     rules.allow("", "", "events", &["create", "patch"]);
     // What trials run: a Job, unless a plugin is granted more.
     rules.allow("", "batch", "jobs", &["create", "delete", "get", "list", "watch"]);
-    // How metrics are read.
-    rules.allow("", "", "pods", &["get", "list"]);
+    // How metrics are read, and what models run in that containers serve.
+    rules.allow("", "", "pods", &["create", "delete", "get", "list", "watch"]);
+    // One replica tells another of requests by an annotation.
+    rules.allow("", GROUP, "models", &["patch"]);
     rules.allow("", "", "pods/log", &["get"]);
     // Which quotas namespaces have on plugins, and what of these is used.
     rules.allow("", "", "resourcequotas", READ);
@@ -117,6 +121,9 @@ fn own(rules: &mut Rules, subject: &Subject, install_definitions: bool, named: &
     );
     // The key of push tokens, and what plugins with the capability `kv` store.
     rules.allow(own, "", "secrets", &["create", "get", "update"]);
+    for namespace in &subject.secrets_in {
+        rules.allow(namespace, "", "secrets", &["get"]);
+    }
 }
 
 fn define(rules: &mut Rules, names: &[String], named: &mut Vec<Value>) {
@@ -203,7 +210,11 @@ mod tests {
     use super::*;
 
     fn subject() -> Subject {
-        Subject { namespace: "purlin-system".to_owned(), service_account: "purlin-kernel".to_owned() }
+        Subject {
+            namespace: "purlin-system".to_owned(),
+            service_account: "purlin-kernel".to_owned(),
+            secrets_in: vec!["team-b".to_owned()],
+        }
     }
 
     fn needs(capability: &str) -> Needs {
@@ -235,6 +246,13 @@ mod tests {
         let objects = manifests(&subject(), true, &[needs("kube(write batch/CronJob in team-a)")]);
         assert_eq!(verbs(&objects, "ClusterRole", None, "cronjobs"), ["get", "list", "watch"]);
         assert_eq!(verbs(&objects, "Role", Some("team-a"), "cronjobs"), ["create", "delete", "get", "patch"]);
+    }
+
+    #[test]
+    fn secrets_are_read_in_the_namespaces_that_a_person_named() {
+        let objects = manifests(&subject(), true, &[]);
+        assert_eq!(verbs(&objects, "Role", Some("team-b"), "secrets"), ["get"]);
+        assert!(verbs(&objects, "ClusterRole", None, "secrets").is_empty());
     }
 
     #[test]

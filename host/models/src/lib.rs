@@ -1,18 +1,23 @@
-//! Models in memory: where their files come from, loading them when they are asked for, letting go of those that nobody
-//! asks, and the loops that bring Model and Route resources to the gateway.
+//! Models: where their files come from, loading them when they are asked for, letting go of those that nobody asks, the
+//! Pods of those that containers serve, and the loops that bring Model and Route resources to the gateway.
 //!
 //! The kernel decides nothing here: these loops run wherever a gateway does, because whether a model can answer is known
 //! only there. They talk to `kube::Client` and nothing else.
 #![forbid(unsafe_code)]
 
+mod containers;
+mod explain;
 mod inference;
+mod monitor;
 mod route;
+mod served;
 mod serving;
 mod source;
 mod store;
 mod table;
 
 pub use inference::HostInference;
+pub use containers::ContainerConfig;
+pub use served::Served;
 pub use serving::{Serving, ServingConfig};
 pub use source::{SourceConfig, SourceError, Sources};
-pub use store::ModelStore;

@@ -13,8 +13,14 @@ pub(crate) struct Address<'a> {
     pub(crate) domain: &'a str,
     /// Host and port of the gateway itself.
     pub(crate) authority: &'a str,
-    /// The gateway's port.
-    pub(crate) port: u16,
+}
+
+impl Address<'_> {
+    /// What follows a host in a URL.
+    fn port(&self) -> &str {
+        let port = self.authority.rfind(':').map_or("", |at| &self.authority[at..]);
+        if port == ":80" { "" } else { port }
+    }
 }
 
 /// The status that a route should have. `problem` says why the gateway left it out.
@@ -29,7 +35,7 @@ pub(crate) fn status(
     let path_url = format!("http://{}/serving/{namespace}/{name}", address.authority);
     let host = hosts(route, address.domain).into_iter().next();
     status.url = Some(match host {
-        Some(host) => format!("http://{host}:{}", address.port),
+        Some(host) => format!("http://{host}{}", address.port()),
         None => path_url.clone(),
     });
     status.path_url = Some(path_url);

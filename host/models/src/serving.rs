@@ -10,30 +10,36 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt as _, reflector, watcher};
 use kube::{Api, Client, Error as KubeError, Resource as _, ResourceExt as _};
 use purlin_gateway::{Gateway, ModelKey, ModelState, Models as _};
-use purlin_kernel::api::{API_VERSION, Change, Model, ModelDevice, ModelStatus, Route, set_condition};
+use purlin_kernel::api::{
+    API_VERSION, Change, Model, ModelContainer, ModelDevice, ModelStatus, Route, set_condition,
+};
+use purlin_kernel::shard::Holdings;
 use purlin_nn::{Device, LoadOptions};
 use purlin_sandbox::contract::{Fault, Setting};
-use purlin_sandbox::{CallError, ModelFiles, ModelRequest, Plugin, StageResolver, Subject};
+use purlin_sandbox::{CallError, ModelFiles, ModelRequest, Plugin, Stage, StageResolver, Subject};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::containers::MODEL;
+use crate::explain::Explainer;
+use crate::monitor::{Plan, Watch};
 use crate::route::{self, Address};
-use crate::store::{Facts, LoadFailure, ModelStore, Recipe};
+use crate::served::Served;
+use crate::store::{Facts, LoadFailure, Recipe};
 use crate::table::{self, Tokens};
 
 /// A request takes at most so long where its model does not say.
@@ -42,26 +48,34 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// Loading takes at most so long.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// The runtime of models that containers serve, in their status.
+const CONTAINERS: &str = "containers";
+
 /// How often the tokens of routes are read again.
 const SECRETS: Duration = Duration::from_secs(10);
+
+/// How often monitored models are looked at.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// How often idle models are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Where the gateway is reached, for the status of routes.
+/// Where the gateway is reached, and what of the work is this process'.
 #[derive(Clone, Debug)]
 pub struct ServingConfig {
-    /// The gateway's address.
-    pub address: SocketAddr,
+    /// Host and port of the gateway, for the status of routes.
+    pub authority: String,
     /// Behind hosts that end in a dot.
     pub domain: String,
+    /// In which namespaces it writes. It answers for all.
+    pub holdings: Holdings,
 }
 
 /// Brings Model and Route resources to a gateway.
 pub struct Serving {
     client: Client,
     stages: Arc<dyn StageResolver>,
-    store: Arc<ModelStore>,
+    served: Arc<Served>,
     gateway: Gateway,
     config: ServingConfig,
 }
@@ -71,6 +85,8 @@ pub struct Serving {
 enum ServingError {
     #[error("could not write the status")]
     Status(#[source] Box<KubeError>),
+    #[error("could not make the Pods")]
+    Pods(#[source] Box<KubeError>),
 }
 
 /// What a Model came to.
@@ -78,7 +94,38 @@ struct Verdict {
     resolved: Result<String, (&'static str, String)>,
     loaded: Result<(), (&'static str, String)>,
     facts: Option<Facts>,
+    /// Copies or Pods that answer.
+    replicas: u32,
     again: Option<Duration>,
+}
+
+impl Verdict {
+    fn failed(
+        resolved: Result<String, (&'static str, String)>,
+        reason: &'static str,
+        message: String,
+        again: Option<Duration>,
+    ) -> Verdict {
+        Verdict { resolved, loaded: Err((reason, message)), facts: None, replicas: 0, again }
+    }
+}
+
+/// Whether this generation of a model could answer at some time.
+fn was_ready(model: &Model) -> bool {
+    model.status.as_ref().is_some_and(|status| {
+        status.observed_generation == model.metadata.generation && status.ready_time.is_some()
+    })
+}
+
+/// The reason of a Pod's trouble as a reason of a condition.
+fn known(reason: &str) -> &'static str {
+    match reason {
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => "ImagePullFailed",
+        "CrashLoopBackOff" | "Error" => "ContainerFailed",
+        "CreateContainerConfigError" | "CreateContainerError" => "ContainerConfigInvalid",
+        "Unschedulable" => "Unschedulable",
+        _ => "ContainerWaiting",
+    }
 }
 
 impl Serving {
@@ -86,11 +133,11 @@ impl Serving {
     pub fn new(
         client: Client,
         stages: Arc<dyn StageResolver>,
-        store: Arc<ModelStore>,
+        served: Arc<Served>,
         gateway: Gateway,
         config: ServingConfig,
     ) -> Self {
-        Serving { client, stages, store, gateway, config }
+        Serving { client, stages, served, gateway, config }
     }
 
     /// Runs until `stop`.
@@ -101,7 +148,10 @@ impl Serving {
         let (routes, follow_routes) = follow(Api::<Route>::all(serving.client.clone()), changed.clone());
         let control = {
             let (ending, client) = (stop.clone(), serving.client.clone());
-            let controller = Controller::new(Api::<Model>::all(client), watcher::Config::default())
+            let pods = watcher::Config::default().labels(MODEL);
+            let controller = Controller::new(Api::<Model>::all(client.clone()), watcher::Config::default())
+                .owns(Api::<Pod>::all(client), pods)
+                .reconcile_all_on(regained(&serving.config.holdings))
                 .with_config(kube::runtime::controller::Config::default().concurrency(16))
                 .graceful_shutdown_on(ending.cancelled_owned());
             controller.run(reconcile, again, serving.clone()).for_each(|done| {
@@ -117,6 +167,8 @@ impl Serving {
             () = follow_routes => {}
             () = control => {}
             () = tables => {}
+            () = serving.served.containers.scale() => {}
+            () = serving.watch() => {}
             () = stop.cancelled() => {}
         }
     }
@@ -134,7 +186,7 @@ impl Serving {
                     }
                 }
                 _ = sweeps.tick() => {
-                    self.store.sweep();
+                    self.served.store.sweep();
                     self.forget_the_gone(&models);
                     continue;
                 }
@@ -187,18 +239,25 @@ impl Serving {
     }
 
     fn forget_the_gone(&self, models: &Store<Model>) {
-        for key in self.store.keys() {
+        for key in self.served.keys() {
             let reference = ObjectRef::<Model>::new(&key.name).within(&key.namespace);
             if models.get(&reference).is_none() {
-                self.store.remove(&key);
+                self.served.remove(&key);
             }
         }
     }
 
+    /// Whether this process writes in a namespace.
+    fn writes(&self, namespace: &str) -> bool {
+        let holdings = &self.config.holdings;
+        holdings.holds(holdings.shards().domain(Some(namespace)))
+    }
+
     async fn tell_route(&self, route: &Route, problem: Option<&str>) {
-        let authority = self.config.address.to_string();
-        let address =
-            Address { domain: &self.config.domain, authority: &authority, port: self.config.address.port() };
+        if !self.writes(&route.namespace().unwrap_or_default()) {
+            return;
+        }
+        let address = Address { domain: &self.config.domain, authority: &self.config.authority };
         let status = route::status(route, &address, problem, Timestamp::now());
         if route.status.as_ref() == Some(&status) {
             return;
@@ -215,63 +274,193 @@ impl Serving {
         }
     }
 
-    /// Resolves and loads a model.
-    async fn serve(&self, model: &Model) -> Verdict {
-        let key = ModelKey::new(model.namespace().unwrap_or_default(), model.name_any());
-        let failed = |resolved, reason, message: String, again| Verdict {
-            resolved,
-            loaded: Err((reason, message)),
-            facts: None,
-            again,
-        };
-        let soon = Some(Duration::from_secs(3));
-        let (name, plugin) = match self.resolve(model) {
-            Ok(found) => found,
-            Err((reason, message)) => {
-                self.store.remove(&key);
-                return failed(Err((reason, message.clone())), reason, message, soon);
+    /// Compares what monitored models are asked, now and then.
+    async fn watch(&self) {
+        let mut ticks = tokio::time::interval(WATCH);
+        loop {
+            ticks.tick().await;
+            for watch in self.served.store.watches() {
+                watch.compare().await;
             }
-        };
-        self.store.put(key.clone(), recipe(model, plugin));
-        // One that may go to zero was loaded once to see that it can be; after that requests wake it.
-        let seen = model.status.as_ref().is_some_and(|status| {
-            status.observed_generation == model.metadata.generation && status.ready_time.is_some()
-        });
-        let stays = model.spec.scaling.min_replicas > 0;
-        if seen && !stays && !matches!(self.store.state(&key), ModelState::Failed(_)) {
-            let facts = None;
-            return Verdict {
-                resolved: Ok(name),
-                loaded: Ok(()),
-                facts,
-                again: Some(Duration::from_secs(5)),
-            };
-        }
-        match self.store.ensure(&key).await {
-            Some(Ok(facts)) => Verdict {
-                resolved: Ok(name),
-                loaded: Ok(()),
-                facts: Some(facts),
-                again: Some(Duration::from_secs(30)),
-            },
-            Some(Err(failure)) => {
-                let (reason, message, passing) = describe(&failure);
-                failed(Ok(name), reason, message, passing.then_some(Duration::from_secs(5)))
-            }
-            None => failed(Ok(name), "Progressing", "the model is being replaced".to_owned(), soon),
         }
     }
 
-    fn resolve(&self, model: &Model) -> Result<(String, Arc<Plugin>), (&'static str, String)> {
-        if model.spec.container.is_some() {
-            let message = "models that containers serve are not run yet; use a format that a plugin serves";
-            return Err(("ContainersUnsupported", message.to_owned()));
+    /// Resolves a model, and loads it or makes its Pods.
+    async fn serve(&self, model: &Arc<Model>) -> Result<Verdict, ServingError> {
+        let served = &self.served;
+        let key = ModelKey::new(model.namespace().unwrap_or_default(), model.name_any());
+        if let Some(container) = &model.spec.container {
+            served.store.remove(&key);
+            served.explainers.remove(&key);
+            return self.contain(&key, model, container).await;
         }
+        served.containers.remove(&key);
+        if let Some(explains) = &model.spec.explains {
+            served.store.remove(&key);
+            return Ok(self.explain(key, model, explains).await);
+        }
+        served.explainers.remove(&key);
+        Ok(self.load(&key, model).await)
+    }
+
+    async fn explain(&self, key: ModelKey, model: &Model, explains: &str) -> Verdict {
+        let soon = Some(Duration::from_secs(3));
+        let (name, plugin) = match self.resolve(Stage::Explainer, model) {
+            Ok(found) => found,
+            Err((reason, message)) => {
+                self.served.explainers.remove(&key);
+                return Verdict::failed(Err((reason, message.clone())), reason, message, soon);
+            }
+        };
+        let Recipe { request, source, options, .. } = recipe(model, Arc::clone(&plugin), None);
+        let files = match &source {
+            Some((uri, digest)) => {
+                let files = self.served.store.files(uri, digest.as_deref(), options).await;
+                match files {
+                    Ok(files) => files,
+                    Err(error) => {
+                        let (reason, message, passing) = describe(&LoadFailure::Source(error));
+                        let again = passing.then_some(Duration::from_secs(5));
+                        return Verdict::failed(Ok(name), reason, message, again);
+                    }
+                }
+            }
+            None => Arc::clone(&request.files),
+        };
+        let explainer = Explainer {
+            plugin,
+            subject: request.subject,
+            settings: request.settings,
+            files,
+            method: request.format,
+            explains: ModelKey::new(key.namespace.clone(), explains),
+        };
+        self.served.explainers.put(key, explainer, &self.served);
+        Verdict { resolved: Ok(name), loaded: Ok(()), facts: None, replicas: 1, again: None }
+    }
+
+    async fn load(&self, key: &ModelKey, model: &Model) -> Verdict {
+        let store = &self.served.store;
+        let soon = Some(Duration::from_secs(3));
+        let (name, plugin) = match self.resolve(Stage::ServingRuntime, model) {
+            Ok(found) => found,
+            Err((reason, message)) => {
+                store.remove(key);
+                return Verdict::failed(Err((reason, message.clone())), reason, message, soon);
+            }
+        };
+        store.put(key.clone(), recipe(model, plugin, self.plan(model)));
+        // One that may go to zero was loaded once to see that it can be; after that requests wake it.
+        let stays = model.spec.scaling.min_replicas > 0;
+        let loaded = match was_ready(model) && !stays && !matches!(store.state(key), ModelState::Failed(_)) {
+            true => Some(Ok(None)),
+            false => store.ensure(key).await.map(|loaded| loaded.map(Some)),
+        };
+        match loaded {
+            Some(Ok(facts)) => Verdict {
+                resolved: Ok(name),
+                loaded: Ok(()),
+                again: Some(Duration::from_secs(if facts.is_some() { 30 } else { 5 })),
+                facts,
+                replicas: u32::from(store.is_loaded(key)),
+            },
+            Some(Err(failure)) => {
+                let (reason, message, passing) = describe(&failure);
+                Verdict::failed(Ok(name), reason, message, passing.then_some(Duration::from_secs(5)))
+            }
+            None => Verdict::failed(Ok(name), "Progressing", "the model is being replaced".to_owned(), soon),
+        }
+    }
+
+    async fn contain(
+        &self,
+        key: &ModelKey,
+        model: &Arc<Model>,
+        container: &ModelContainer,
+    ) -> Result<Verdict, ServingError> {
+        let containers = &self.served.containers;
+        if let Some(problem) = crate::containers::problem(container) {
+            containers.remove(key);
+            let reason = "InvalidSpec";
+            return Ok(Verdict::failed(Err((reason, problem.clone())), reason, problem, None));
+        }
+        let observed = match containers.serve(key, model, None).await {
+            Ok(observed) => observed,
+            // What the API server says of the Pod is what the user must hear.
+            Err(KubeError::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+                let message = format!("spec.container.template: {}", status.message);
+                let again = Some(Duration::from_secs(10));
+                return Ok(Verdict::failed(Ok(CONTAINERS.to_owned()), "PodRefused", message, again));
+            }
+            Err(error) => return Err(ServingError::Pods(Box::new(error))),
+        };
+        let resolved = Ok(CONTAINERS.to_owned());
+        let again = Some(Duration::from_secs(5));
+        let asleep = observed.desired == 0 && was_ready(model);
+        if observed.ready > 0 || asleep {
+            let replicas = observed.ready;
+            return Ok(Verdict { resolved, loaded: Ok(()), facts: None, replicas, again });
+        }
+        let (reason, message) = match observed.trouble {
+            Some((reason, message)) => (known(&reason), message),
+            None => {
+                ("Progressing", format!("none of {} replicas can answer yet", observed.desired.max(1)))
+            }
+        };
+        Ok(Verdict::failed(resolved, reason, message, again))
+    }
+
+    /// What is known of a monitored model's requests.
+    fn drift(&self, key: &ModelKey, model: &Model) -> Option<Change<'static>> {
+        let monitoring = model.spec.monitoring.as_ref()?;
+        let (status, reason, message) = match self.served.store.watch(key) {
+            None => {
+                let method = &monitoring.method;
+                let message = format!("spec.monitoring.method: no ready Plugin monitors by {method:?}");
+                (None, "NoMonitor", message)
+            }
+            Some(watch) => match watch.latest() {
+                None => {
+                    let (have, wanted) = watch.progress();
+                    (None, "Collecting", format!("{have} of {wanted} rows were seen"))
+                }
+                Some(Ok(report)) if report.drift => (Some(true), "DriftDetected", report.summary),
+                Some(Ok(report)) => (Some(false), "NoDrift", report.summary),
+                Some(Err(error)) => (None, "MonitorFailed", error),
+            },
+        };
+        Some(Change { kind: "Drift", status, reason, message, generation: model.metadata.generation })
+    }
+
+    /// How a model's requests are watched; none where it says nothing, or no plugin has the method.
+    fn plan(&self, model: &Model) -> Option<Plan> {
+        let monitoring = model.spec.monitoring.as_ref()?;
+        let runtime = monitoring.runtime.as_deref();
+        let (_, plugin) = self.stages.by_format(Stage::Monitor, runtime, &monitoring.method)?;
+        let subject =
+            Subject::object(API_VERSION, "Model", &model.namespace().unwrap_or_default(), &model.name_any());
+        // One plugin may have several methods.
+        let method = Setting { name: "method".to_owned(), value: monitoring.method.clone() };
+        let own = monitoring.settings.iter().filter(|setting| setting.name != "method").map(setting);
+        Some(Plan {
+            plugin,
+            subject,
+            settings: std::iter::once(method).chain(own).collect(),
+            reference: monitoring.reference_rows as usize,
+            window: monitoring.window_rows as usize,
+        })
+    }
+
+    fn resolve(
+        &self,
+        stage: Stage,
+        model: &Model,
+    ) -> Result<(String, Arc<Plugin>), (&'static str, String)> {
         let Some(format) = &model.spec.format else {
             return Err(("InvalidSpec", "spec.format: required where there is no spec.container".to_owned()));
         };
         let runtime = model.spec.runtime.as_deref();
-        self.stages.serving_runtime(runtime, &format.name).ok_or_else(|| match runtime {
+        self.stages.by_format(stage, runtime, &format.name).ok_or_else(|| match runtime {
             Some(runtime) => (
                 "NoRuntime",
                 format!("spec.runtime: no ready Plugin {runtime:?} serves the format {:?}", format.name),
@@ -285,6 +474,20 @@ impl Serving {
             ),
         })
     }
+}
+
+/// An item whenever this process got more to write in.
+fn regained(holdings: &Holdings) -> impl Stream<Item = ()> + Send + Sync + use<> {
+    let terms = holdings.terms();
+    futures::stream::unfold(terms, async |terms| {
+        let mut terms = match terms {
+            Some(terms) => terms,
+            // There is one replica, and it has everything.
+            None => std::future::pending().await,
+        };
+        terms.changed().await.ok()?;
+        Some(((), Some(terms)))
+    })
 }
 
 /// All objects of a kind, and what keeps them up to date: each one that comes, changes or goes is told to `changed`.
@@ -311,7 +514,11 @@ fn describe(failure: &LoadFailure) -> (&'static str, String, bool) {
     }
 }
 
-fn recipe(model: &Model, plugin: Arc<Plugin>) -> Recipe {
+fn setting(setting: &purlin_kernel::api::Setting) -> Setting {
+    Setting { name: setting.name.clone(), value: setting.value.clone() }
+}
+
+fn recipe(model: &Model, plugin: Arc<Plugin>, plan: Option<Plan>) -> Recipe {
     let spec = &model.spec;
     let (namespace, name) = (model.namespace().unwrap_or_default(), model.name_any());
     let options = LoadOptions {
@@ -322,10 +529,6 @@ fn recipe(model: &Model, plugin: Arc<Plugin>) -> Recipe {
         threads: 0,
     };
     let format = spec.format.clone().unwrap_or_default();
-    let setting = |setting: &purlin_kernel::api::Setting| Setting {
-        name: setting.name.clone(),
-        value: setting.value.clone(),
-    };
     let timeout = spec.timeout_seconds.map_or(TIMEOUT, |seconds| Duration::from_secs(u64::from(seconds)));
     Recipe {
         revision: format!(
@@ -349,18 +552,22 @@ fn recipe(model: &Model, plugin: Arc<Plugin>) -> Recipe {
         options,
         stays: spec.scaling.min_replicas > 0,
         idle: Duration::from_secs(u64::from(spec.scaling.idle_seconds)),
+        watch: plan.map(Watch::new),
     }
 }
 
 async fn reconcile(model: Arc<Model>, serving: Arc<Serving>) -> Result<Action, ServingError> {
     let key = ModelKey::new(model.namespace().unwrap_or_default(), model.name_any());
     if model.meta().deletion_timestamp.is_some() {
-        serving.store.remove(&key);
+        serving.served.remove(&key);
         return Ok(Action::await_change());
     }
-    let verdict = serving.serve(&model).await;
-    let fresh = status(&model, &verdict, serving.store.is_loaded(&key), Timestamp::now());
-    if model.status.as_ref() != Some(&fresh) {
+    let verdict = serving.serve(&model).await?;
+    let mut fresh = status(&model, &verdict, Timestamp::now());
+    if let Some(change) = serving.drift(&key, &model) {
+        set_condition(&mut fresh.conditions, change, Timestamp::now());
+    }
+    if model.status.as_ref() != Some(&fresh) && serving.writes(&key.namespace) {
         let api: Api<Model> = Api::namespaced(serving.client.clone(), &key.namespace);
         let patch = Patch::Merge(json!({"status": fresh}));
         match api.patch_status(&key.name, &PatchParams::default(), &patch).await {
@@ -378,7 +585,8 @@ fn again(_: Arc<Model>, error: &ServingError, _: Arc<Serving>) -> Action {
 }
 
 /// The status of a Model by what came of it.
-fn status(model: &Model, verdict: &Verdict, in_memory: bool, now: Timestamp) -> ModelStatus {
+fn status(model: &Model, verdict: &Verdict, now: Timestamp) -> ModelStatus {
+    let contained = model.spec.container.is_some();
     let mut status = model.status.clone().unwrap_or_default();
     let generation = model.metadata.generation;
     let mut say = |kind, good: bool, reason: &str, message: String| {
@@ -386,17 +594,20 @@ fn status(model: &Model, verdict: &Verdict, in_memory: bool, now: Timestamp) -> 
         set_condition(&mut status.conditions, change, now);
     };
     match &verdict.resolved {
+        Ok(_) if contained => say("Resolved", true, "Found", "served by containers".to_owned()),
         Ok(plugin) => say("Resolved", true, "Found", format!("served by the Plugin {plugin}")),
         Err((reason, message)) => say("Resolved", false, reason, message.clone()),
     }
     match &verdict.loaded {
         Ok(()) => {
-            let (reason, message) = match in_memory {
-                true => ("Loaded", "the model is in memory"),
-                false => ("Idle", "the model was loaded before, and is loaded again by the next request"),
+            let (reason, message) = match (verdict.replicas, contained) {
+                (0, _) => ("Idle", "the model could answer before, and is brought back by the next request".to_owned()),
+                (_, false) => ("Loaded", "the model is in memory".to_owned()),
+                // How many there are is in `replicas`; here it would make a new condition of each change.
+                (_, true) => ("Running", "replicas can answer".to_owned()),
             };
-            say("Loaded", true, reason, message.to_owned());
-            say("Ready", true, reason, message.to_owned());
+            say("Loaded", true, reason, message.clone());
+            say("Ready", true, reason, message);
         }
         Err((reason, message)) => {
             say("Loaded", false, reason, message.clone());
@@ -404,7 +615,7 @@ fn status(model: &Model, verdict: &Verdict, in_memory: bool, now: Timestamp) -> 
         }
     }
     status.runtime = verdict.resolved.as_ref().ok().cloned();
-    status.replicas = u32::from(verdict.loaded.is_ok() && in_memory);
+    status.replicas = verdict.replicas;
     if let Some(facts) = &verdict.facts {
         status.digest.clone_from(&facts.digest);
         status.memory_bytes = i64::try_from(facts.memory).ok();

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use purlin_gateway::{Lease, ModelKey, ModelState, Models, Target};
+use purlin_gateway::{Lease, LeaseGuard, ModelKey, ModelState, Models, Target};
 use purlin_nn::{InferError, LoadOptions, ModelMetadata, ServedModel};
-use purlin_sandbox::{ModelRequest, Plugin, PluginModel};
+use purlin_sandbox::{ModelFiles, ModelRequest, Plugin, PluginModel};
 
+use crate::monitor::{Watch, Watched};
 use crate::source::{SourceError, Sources};
 
 /// How a model is loaded: all that follows from its resource.
@@ -29,6 +30,8 @@ pub(crate) struct Recipe {
     pub(crate) stays: bool,
     /// Without requests it goes after so long.
     pub(crate) idle: Duration,
+    /// Whether its requests are watched.
+    pub(crate) watch: Option<Arc<Watch>>,
 }
 
 /// Why a model is not in memory.
@@ -48,12 +51,14 @@ pub(crate) struct Facts {
 }
 
 /// The models that there are, loaded or not.
-pub struct ModelStore {
+pub(crate) struct ModelStore {
     sources: Sources,
     entries: RwLock<HashMap<ModelKey, Arc<Entry>>>,
     /// Bytes that loaded models may take together.
     budget: u64,
     started: Instant,
+    /// The minute in which models last gave back instances that they did not need.
+    trimmed: AtomicU64,
 }
 
 struct Entry {
@@ -78,12 +83,40 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl ModelStore {
     /// A store whose loaded models take at most so many bytes together, as far as that can be told.
-    pub fn new(sources: Sources, budget: u64) -> Arc<ModelStore> {
-        Arc::new(ModelStore { sources, entries: RwLock::default(), budget, started: Instant::now() })
+    pub(crate) fn new(sources: Sources, budget: u64) -> Arc<ModelStore> {
+        Arc::new(ModelStore {
+            sources,
+            entries: RwLock::default(),
+            budget,
+            started: Instant::now(),
+            trimmed: AtomicU64::new(0),
+        })
     }
 
     fn entry(&self, key: &ModelKey) -> Option<Arc<Entry>> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// The watch on a model's requests.
+    pub(crate) fn watch(&self, key: &ModelKey) -> Option<Arc<Watch>> {
+        self.entry(key)?.recipe.watch.clone()
+    }
+
+    /// All watches.
+    pub(crate) fn watches(&self) -> Vec<Arc<Watch>> {
+        self.all().iter().filter_map(|entry| entry.recipe.watch.clone()).collect()
+    }
+
+    /// What lies at a source, for one who is no model in memory.
+    pub(crate) async fn files(
+        &self,
+        uri: &str,
+        digest: Option<&str>,
+        options: LoadOptions,
+    ) -> Result<Arc<ModelFiles>, SourceError> {
+        let fetched = self.sources.fetch(uri, options).await?;
+        fetched.check(uri, digest)?;
+        Ok(fetched.files)
     }
 
     /// Registers a model, or changes how it is loaded. Requests that it has go on with what they have.
@@ -151,14 +184,14 @@ impl ModelStore {
     async fn load_now(&self, entry: &Entry) -> Result<Loaded, LoadFailure> {
         let recipe = &entry.recipe;
         let mut request = recipe.request.clone();
-        let (mut digest, mut size) = (None, 0);
+        let mut digest = None;
         if let Some((uri, expected)) = &recipe.source {
             let fetched = self.sources.fetch(uri, recipe.options.clone()).await?;
             fetched.check(uri, expected.as_deref())?;
-            (request.files, digest, size) = (fetched.files, Some(fetched.digest), fetched.size);
+            (request.files, digest) = (fetched.files, Some(fetched.digest));
         }
         let model = Arc::new(recipe.plugin.load_model(request).await?);
-        let facts = Facts { digest, memory: size + model.instance_memory() };
+        let facts = Facts { digest, memory: model.memory() };
         let used = AtomicU64::new(self.now());
         Ok(Loaded { model, facts, leases: AtomicUsize::new(0), used })
     }
@@ -170,8 +203,13 @@ impl ModelStore {
     /// Lets go of models that were idle for too long.
     pub(crate) fn sweep(&self) {
         let now = self.now();
+        let minute = now / 60_000;
+        let trim = self.trimmed.swap(minute, Ordering::Relaxed) != minute;
         for entry in self.all() {
             let Some(loaded) = entry.loaded() else { continue };
+            if trim {
+                loaded.model.trim();
+            }
             let idle = now.saturating_sub(loaded.used.load(Ordering::Relaxed));
             if !entry.recipe.stays && u128::from(idle) >= entry.recipe.idle.as_millis() {
                 entry.let_go(&loaded);
@@ -183,7 +221,7 @@ impl ModelStore {
     fn make_room(&self) {
         let mut loaded: Vec<_> =
             self.all().into_iter().filter_map(|entry| entry.loaded().map(|loaded| (entry, loaded))).collect();
-        let mut total: u64 = loaded.iter().map(|(_, loaded)| loaded.facts.memory).sum();
+        let mut total: u64 = loaded.iter().map(|(_, loaded)| loaded.model.memory()).sum();
         if total <= self.budget {
             return;
         }
@@ -195,7 +233,7 @@ impl ModelStore {
                 return;
             }
             if entry.let_go(&loaded) {
-                total = total.saturating_sub(loaded.facts.memory);
+                total = total.saturating_sub(loaded.model.memory());
             }
         }
     }
@@ -204,11 +242,15 @@ impl ModelStore {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    fn lease_on(&self, loaded: Arc<Loaded>) -> Lease {
+    fn lease_on(&self, entry: &Entry, loaded: Arc<Loaded>) -> Lease {
         loaded.leases.fetch_add(1, Ordering::SeqCst);
         loaded.used.store(self.now(), Ordering::Relaxed);
-        let target = Target::Model(Arc::clone(&loaded.model) as Arc<dyn ServedModel>);
-        Lease::guarded(target, Leased(loaded))
+        let model = Arc::clone(&loaded.model) as Arc<dyn ServedModel>;
+        let model = match &entry.recipe.watch {
+            Some(watch) => Arc::new(Watched { model, watch: Arc::clone(watch) }),
+            None => model,
+        };
+        Lease::guarded(Target::Model(model), Leased(loaded))
     }
 }
 
@@ -236,6 +278,8 @@ impl Entry {
 
 struct Leased(Arc<Loaded>);
 
+impl LeaseGuard for Leased {}
+
 impl Drop for Leased {
     fn drop(&mut self) {
         self.0.leases.fetch_sub(1, Ordering::SeqCst);
@@ -245,7 +289,9 @@ impl Drop for Leased {
 #[async_trait]
 impl Models for ModelStore {
     fn try_lease(&self, key: &ModelKey) -> Option<Lease> {
-        Some(self.lease_on(self.entry(key)?.loaded()?))
+        let entry = self.entry(key)?;
+        let loaded = entry.loaded()?;
+        Some(self.lease_on(&entry, loaded))
     }
 
     async fn lease(&self, key: &ModelKey) -> Result<Lease, InferError> {
@@ -259,7 +305,7 @@ impl Models for ModelStore {
         let loaded = self.load_entry(&entry).await;
         let loaded = loaded
             .map_err(|failure| InferError::Unavailable(format!("model {key} cannot be loaded: {failure}")))?;
-        Ok(self.lease_on(loaded))
+        Ok(self.lease_on(&entry, loaded))
     }
 
     fn state(&self, key: &ModelKey) -> ModelState {

@@ -102,7 +102,8 @@ fn model(model: &Model) -> ModelConfig {
         version: spec.version.clone().unwrap_or_default(),
         container: spec.container.is_some(),
         timeout: spec.timeout_seconds.map(seconds),
-        concurrency: spec.scaling.concurrency,
+        // Replicas of containers have their limits each, and their number changes.
+        concurrency: if spec.container.is_some() { 0 } else { spec.scaling.concurrency },
         queue: 0,
         batching: spec.batching.as_ref().map(|batching| BatchConfig {
             max_size: batching.max_batch_size,

@@ -14,6 +14,7 @@ use clap_complete::Shell;
 pub(crate) use supply::{IndexArgs, IndexCommand, PolicyArgs, SbomCommand, SupplyCommand, UpgradeArgs};
 
 use crate::services::ServiceArgs;
+use crate::serving::ModelArgs;
 
 /// One platform kernel for AI on Kubernetes.
 #[derive(Debug, Parser)]
@@ -143,15 +144,8 @@ pub(crate) struct UpArgs {
     /// Users beside the administrator, a line each: token,user,uid,"group1,group2". What they may do, RBAC says
     #[arg(long, value_name = "FILE")]
     pub(crate) token_auth_file: Option<PathBuf>,
-    /// A folder below which models may be read (`file:` and `pvc:` sources); may be given several times
-    #[arg(long, value_name = "DIR")]
-    pub(crate) model_dir: Vec<PathBuf>,
-    /// Memory that models which are loaded may take together
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 30)]
-    pub(crate) model_memory: u64,
-    /// The domain of the hosts under which models answer
-    #[arg(long, value_name = "DOMAIN", default_value = "localhost")]
-    pub(crate) model_domain: String,
+    #[command(flatten)]
+    pub(crate) models: ModelArgs,
     #[command(flatten)]
     pub(crate) index: IndexArgs,
     #[command(flatten)]
@@ -188,6 +182,15 @@ pub(crate) struct RunArgs {
     /// Port of health, metrics and the metrics push
     #[arg(long, default_value_t = 7445)]
     pub(crate) port: u16,
+    /// Port of the inference gateway, on the same address; by default the one after --port
+    #[arg(long, value_name = "PORT")]
+    pub(crate) gateway_port: Option<u16>,
+    /// Where downloaded models are kept; by default beside the compiled plugins
+    #[arg(long, env = "PURLIN_MODEL_CACHE", value_name = "DIR")]
+    pub(crate) model_cache: Option<PathBuf>,
+    /// Where others reach the gateways of all replicas, for the addresses of models; by default this one's own
+    #[arg(long, env = "PURLIN_GATEWAY", value_name = "HOST:PORT")]
+    pub(crate) gateway_address: Option<String>,
     /// Where Pods reach the metrics push of some replica; without it trials cannot push
     #[arg(long, env = "PURLIN_PUSH_URL", value_name = "URL")]
     pub(crate) push_url: Option<String>,
@@ -203,6 +206,8 @@ pub(crate) struct RunArgs {
     /// Objects of one kind that are worked on at the same time
     #[arg(long, default_value = "8", value_name = "N")]
     pub(crate) workers: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) models: ModelArgs,
     #[command(flatten)]
     pub(crate) services: ServiceArgs,
 }
@@ -259,7 +264,8 @@ pub(crate) struct RegistryArgs {
 #[command(after_help = "Examples:\n  \
     purlin rbac | kubectl apply -f -                            for the plugins that are installed\n  \
     purlin rbac --plugin localhost:7444/purlin/dialect-katib:0.1.0\n  \
-    purlin rbac --kernel-only                                   before any plugin is installed")]
+    purlin rbac --kernel-only                                   before any plugin is installed\n  \
+    purlin rbac --secrets-in team-a | kubectl apply -f -        models of team-a have sources with credentials")]
 pub(crate) struct RbacArgs {
     /// A component file or a reference whose needs to include; may be given several times. Without it, and without
     /// --kernel-only, those installed in the cluster
@@ -276,6 +282,10 @@ pub(crate) struct RbacArgs {
     /// ServiceAccount that the kernel runs as
     #[arg(long, default_value = "purlin-kernel", value_name = "NAME", value_parser = dns_label)]
     pub(crate) service_account: String,
+    /// A namespace in which it may read Secrets, for the credentials of models' sources and the tokens of routes; may be
+    /// given several times
+    #[arg(long, value_name = "NAMESPACE", value_parser = dns_label)]
+    pub(crate) secrets_in: Vec<String>,
     /// Whether the kernel installs its own CustomResourceDefinitions
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
     pub(crate) install_crds: bool,

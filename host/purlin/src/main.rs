@@ -17,6 +17,7 @@ mod registry;
 mod reporter;
 mod run;
 mod services;
+mod serving;
 mod supply;
 mod up;
 mod workbench;

@@ -47,8 +47,11 @@ pub(crate) async fn rbac(args: &RbacArgs) -> Result<()> {
             needs.push(Needs { manifest: artifact.manifest().clone(), granted });
         }
     }
-    let subject =
-        Subject { namespace: args.namespace.clone(), service_account: args.service_account.clone() };
+    let subject = Subject {
+        namespace: args.namespace.clone(),
+        service_account: args.service_account.clone(),
+        secrets_in: args.secrets_in.clone(),
+    };
     documents(&manifests(&subject, args.install_crds, &needs))
 }
 

@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry as MetricsRegistry;
 use purlin_kernel::shard::election::{self, Timing};
 use purlin_kernel::shard::{Holdings, Shards};
 use purlin_kernel::{Kernel, SandboxedSource, measure};
+use purlin_models::ContainerConfig;
 use purlin_sandbox::Sandbox;
 use purlin_telemetry::{Exposition, Readiness};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use crate::cli::RunArgs;
 use crate::connect::connect_part;
 use crate::parts::{self, Parts, Signals, spawn_http};
 use crate::reporter::Reporter;
+use crate::serving::{self, Place};
 
 /// Runs until a signal or until a part ends by itself, which is a failure.
 pub(crate) async fn run(args: &RunArgs) -> Result<()> {
@@ -30,6 +32,11 @@ pub(crate) async fn run(args: &RunArgs) -> Result<()> {
     let address = SocketAddr::new(args.bind, args.port);
     let listener = tokio::net::TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} for health and metrics; see --bind and --port")
+    })?;
+    let gateway_port = args.gateway_port.unwrap_or_else(|| args.port.saturating_add(1));
+    let gateway_address = SocketAddr::new(args.bind, gateway_port);
+    let gateway_listener = tokio::net::TcpListener::bind(gateway_address).await.with_context(|| {
+        format!("cannot listen on {gateway_address} for inference; see --bind and --gateway-port")
     })?;
     let (client, config) = connect_part(args.kubeconfig.as_deref()).await?;
     reporter.step("cluster", &config.cluster_url.to_string());
@@ -49,6 +56,15 @@ pub(crate) async fn run(args: &RunArgs) -> Result<()> {
     )
     .context("cannot start the sandbox")?;
     let holdings = Holdings::nothing(Shards::new(args.shards));
+    let beside = || args.cache_dir.with_file_name("models");
+    let place = Place {
+        client: client.clone(),
+        holdings: holdings.clone(),
+        containers: ContainerConfig::default(),
+        address: args.gateway_address.clone(),
+    };
+    let model_cache = args.model_cache.clone().unwrap_or_else(beside);
+    let gateway = serving::start(&args.models, &model_cache, gateway_listener, place, &mut metrics)?;
     let oci = purlin_registry::Client::new(purlin_registry::ClientConfig::default());
     let kernel = Kernel::new(
         purlin_kernel::Config {
@@ -81,6 +97,8 @@ pub(crate) async fn run(args: &RunArgs) -> Result<()> {
     let exposed = Exposition::new(metrics, readiness.clone()).router().merge(push);
     spawn_http(&mut parts, "health and metrics", listener, exposed, &stop);
     reporter.step("replica", &identity);
+    reporter.step("gateway", &format!("http://{}", gateway.address()));
+    gateway.spawn(&mut parts, stages.clone(), kernel.readiness(), &stop);
     reporter.step("metrics", &format!("http://{address}/metrics"));
 
     let (joined, membership) = tokio::sync::watch::channel(false);

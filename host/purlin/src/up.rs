@@ -4,7 +4,6 @@
 pub(crate) mod data_dir;
 pub(crate) mod install;
 mod ports;
-mod serving;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use prometheus_client::registry::Registry as MetricsRegistry;
 use purlin_apiserver::{ApiServer, Identity};
 use purlin_kernel::shard::Holdings;
 use purlin_kernel::{Kernel, SandboxedSource, measure};
-use purlin_models::ServingConfig;
+use purlin_models::ContainerConfig;
 use purlin_node::{ImageMap, Node, OnShutdown};
 use purlin_registry::auth::Keychain;
 use purlin_registry::{Access, Loopback};
@@ -30,6 +29,7 @@ use crate::console;
 use crate::node::spawn_node;
 use crate::parts::{self, Parts, Signals, ended_early, shim_command, shut_down, spawn_http};
 use crate::reporter::Reporter;
+use crate::serving::{self, Place};
 use data_dir::DataDir;
 pub(crate) use ports::Ports;
 
@@ -120,7 +120,15 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         purlin_sandbox::Metrics::new(&mut metrics),
     )
     .context("cannot start the sandbox")?;
-    let gateway = serving::start(args, &data, listeners.gateway, &mut metrics)?;
+    let place = Place {
+        client: as_part("serving"),
+        holdings: Holdings::everything(),
+        // The embedded node's Pods are processes of this machine.
+        containers: ContainerConfig { shared_ports: true },
+        address: None,
+    };
+    let gateway =
+        serving::start(&args.models, &data.join("models"), listeners.gateway, place, &mut metrics)?;
     let kernel = Kernel::new(
         purlin_kernel::Config {
             client: as_part("kernel"),
@@ -143,10 +151,8 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     );
     let stages = kernel.stages();
     sandbox.set_resolver(Arc::downgrade(&stages));
-    let address = SocketAddr::new(args.bind, ports.gateway);
-    let serving_config = ServingConfig { address, domain: args.model_domain.clone() };
-    gateway.spawn(&mut parts, as_part("serving"), stages.clone(), serving_config, kernel.readiness(), &stop);
-    reporter.step("gateway", &format!("http://{address}"));
+    reporter.step("gateway", &format!("http://{}", gateway.address()));
+    gateway.spawn(&mut parts, stages.clone(), kernel.readiness(), &stop);
     let push = measure::push::push_router(as_part("metrics-push"), kernel.push_key().await?);
     let mut kernel_ready = kernel.readiness();
     let exposed = Exposition::new(metrics, readiness.clone()).router().merge(push);

@@ -50,7 +50,7 @@ pub struct Manifest {
     /// Tuners: the algorithms that they answer to, in lower case.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub algorithms: Vec<String>,
-    /// Serving runtimes: the model formats that they serve, in lower case.
+    /// Serving runtimes: the model formats that they serve, in lower case. Explainers and monitors: their methods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub formats: Vec<String>,
     /// Dialects: the kinds that they reconcile.
@@ -132,12 +132,17 @@ impl Stage {
         }
     }
 
+    /// Whether plugins of this stage are found by a format of models, or a method.
+    pub fn has_formats(self) -> bool {
+        matches!(self, Stage::ServingRuntime | Stage::Explainer | Stage::Monitor)
+    }
+
     /// Interfaces of `purlin:plugin` that plugins of this stage may import without a grant, beside those for all.
     pub fn free_imports(self) -> &'static [&'static str] {
         match self {
             Stage::Dialect | Stage::Tuner | Stage::Transformer | Stage::Monitor => &[],
             Stage::ServingRuntime => &["model-files"],
-            Stage::Explainer => &["predictor"],
+            Stage::Explainer => &["model-files", "predictor"],
         }
     }
 }
@@ -461,11 +466,16 @@ impl Manifest {
                 found.add(format!("stages[{index}]"), stage.as_str(), reason);
             }
         }
-        if self.serves(Stage::ServingRuntime) && self.formats.is_empty() {
-            found.add("formats", "", "a serving runtime must name the model formats that it serves");
+        let formed = self.stages.iter().find(|stage| stage.has_formats());
+        if let Some(stage) = formed
+            && self.formats.is_empty()
+        {
+            let reason = format!("a plugin of the stage `{stage}` must name the formats or methods that it has");
+            found.add("formats", "", &reason);
         }
-        if !self.serves(Stage::ServingRuntime) && !self.formats.is_empty() {
-            found.add("formats", "", "only a plugin of the stage `serving-runtime` has formats");
+        if formed.is_none() && !self.formats.is_empty() {
+            let reason = "only a plugin of the stages `serving-runtime`, `explainer` and `monitor` has formats";
+            found.add("formats", "", reason);
         }
         for (index, format) in self.formats.iter().enumerate() {
             if !is_dns_label(format) {

@@ -12,6 +12,9 @@ pub struct Config {
     /// The most instances at once, over all plugins. Each reserves address space, and memory only while it is used. No
     /// plugin may use more of these than are free at the time; there should be a few for each plugin.
     pub max_instances: u32,
+    /// The most instances that hold a model, over all plugins. They live in an engine of their own: a model in memory takes
+    /// no place from calls.
+    pub max_kept: usize,
     /// The most linear memory that any plugin may be given, in bytes; a plugin's own limit can only be lower.
     pub max_memory: usize,
     /// The largest component that is loaded, in bytes.
@@ -26,6 +29,7 @@ impl Default for Config {
         Config {
             cache_dir: None,
             max_instances: 256,
+            max_kept: 16_384,
             max_memory: 1 << 30,
             max_component: 64 << 20,
             crew: cores,

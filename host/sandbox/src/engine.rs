@@ -1,8 +1,8 @@
-//! The wasmtime engine that all plugins share, and the ticker that ends their time slices. Built once by
-//! [`Sandbox::new`](crate::Sandbox::new). The settings here are what "no ambient authority" and "bounded" mean in code:
-//! no threads, no nondeterminism that a plugin could read, every pool of a fixed size.
+//! The wasmtime engines that plugins share, and the tickers that end their time slices. Built once by
+//! [`Sandbox::new`](crate::Sandbox::new): one for calls that get a fresh instance each, from a pool, and one for instances
+//! that hold a model and are kept. The settings here are what "no ambient authority" and "bounded" mean in code: no
+//! threads, no nondeterminism that a plugin could read, every pool of a fixed size.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -36,29 +36,43 @@ const CORE_INSTANCES: u32 = 64;
 /// Ticks without a call after which the ticker sleeps until the next one, so that an idle host does not wake up.
 const IDLE_TICKS: u32 = 64;
 
-/// Makes the engine, which keeps compiled functions in a directory if there is one. Where address space is short (a container's or a user's limit) the pool is halved until it fits.
-pub(crate) fn start(config: &Config, kept: Option<&Path>) -> Result<Engine, SandboxError> {
-    let functions = kept.and_then(Functions::open).map(Arc::new);
+/// Makes the engine for calls, which keeps compiled functions if it is given a place for them. Where address space is short
+/// (a container's or a user's limit) the pool is halved until it fits.
+pub(crate) fn pooled(config: &Config, functions: Option<&Arc<Functions>>) -> Result<Engine, SandboxError> {
     // Twice the instances: a call that calls another plugin holds one while the other runs.
     let mut instances = config.max_instances.max(4).saturating_mul(2);
     loop {
-        let mut settings = settings(instances, config.max_memory);
-        if let Some(functions) = &functions {
-            let broken = |error: wasmtime::Error| SandboxError::Engine(format!("{error:#}"));
-            settings.enable_incremental_compilation(Arc::clone(functions) as _).map_err(broken)?;
-        }
-        match Engine::new(&settings) {
+        let allocation = InstanceAllocationStrategy::Pooling(pool(instances, config.max_memory));
+        match engine(&settings(allocation), functions) {
             Ok(engine) => return Ok(engine),
             Err(error) if instances > 8 => {
                 instances /= 2;
                 tracing::warn!(instances, error = %error, "not enough address space for the plugin pool, halving it");
             }
-            Err(error) => return Err(SandboxError::Engine(format!("{error:#}"))),
+            Err(error) => return Err(error),
         }
     }
 }
 
-fn settings(instances: u32, max_memory: usize) -> wasmtime::Config {
+/// Makes the engine for instances that are kept. They come one by one and stay, so a pool would only reserve what most
+/// hosts never need.
+pub(crate) fn kept(functions: Option<&Arc<Functions>>) -> Result<Engine, SandboxError> {
+    engine(&settings(InstanceAllocationStrategy::OnDemand), functions)
+}
+
+fn engine(
+    settings: &wasmtime::Config,
+    functions: Option<&Arc<Functions>>,
+) -> Result<Engine, SandboxError> {
+    let broken = |error: wasmtime::Error| SandboxError::Engine(format!("{error:#}"));
+    let mut settings = settings.clone();
+    if let Some(functions) = functions {
+        settings.enable_incremental_compilation(Arc::clone(functions) as _).map_err(broken)?;
+    }
+    Engine::new(&settings).map_err(broken)
+}
+
+fn pool(instances: u32, max_memory: usize) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(4))
@@ -78,10 +92,13 @@ fn settings(instances: u32, max_memory: usize) -> wasmtime::Config {
         .linear_memory_keep_resident(256 << 10)
         .table_keep_resident(16 << 10)
         .async_stack_keep_resident(32 << 10);
+    pool
+}
 
+fn settings(allocation: InstanceAllocationStrategy) -> wasmtime::Config {
     let mut settings = wasmtime::Config::new();
     settings
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .allocation_strategy(allocation)
         .epoch_interruption(true)
         .cranelift_opt_level(OptLevel::Speed)
         // NaN bits differ between processors; canonical ones make a call repeatable anywhere.

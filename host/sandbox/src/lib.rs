@@ -35,4 +35,4 @@ pub use plugin::{Plugin, Subject, SyncAnswer};
 pub use purlin_registry::{Capability, Manifest, Stage};
 pub use resolver::StageResolver;
 pub use service::Services;
-pub use serving::{ModelFiles, ModelRequest, PluginModel};
+pub use serving::{ModelFiles, ModelRequest, PluginModel, Report, Score, Window};

@@ -11,6 +11,7 @@ use purlin_registry::component::{self, Interfaces};
 use purlin_registry::contract::WASI_NN;
 use purlin_registry::{Capability, CapabilityRequest, Manifest, ManifestError, Rights, Stage, mismatches};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
@@ -20,6 +21,7 @@ use crate::config::{Config, Limits};
 use crate::crew::Crew;
 use crate::engine::{self, Ticker};
 use crate::error::{LoadError, SandboxError};
+use crate::functions::Functions;
 use crate::gate::{Gate, HeldPlaces, Shared};
 use crate::metrics::Metrics;
 use crate::plugin::{Core, Plugin};
@@ -47,21 +49,26 @@ pub struct LoadRequest {
     pub config: serde_json::Value,
 }
 
-/// The engine and everything that plugins share. Clones are the same sandbox.
+/// The engines and everything that plugins share. Clones are the same sandbox.
 #[derive(Clone)]
 pub struct Sandbox {
-    host: Arc<Host>,
+    /// Where plugins get a fresh instance for each call.
+    calls: Arc<Host>,
+    /// Where those live that serve models: their instances are kept.
+    kept: Arc<Host>,
 }
 
-/// What all plugins of a sandbox share.
+/// What all plugins of an engine share. Both engines of a sandbox have the same crew, services and quotas.
 pub(crate) struct Host {
     pub(crate) engine: Engine,
     pub(crate) ticker: Ticker,
-    pub(crate) crew: Crew,
+    pub(crate) crew: Arc<Crew>,
     pub(crate) metrics: Metrics,
-    pub(crate) resolver: Resolver,
-    pub(crate) services: Services,
-    pub(crate) quotas: Quotas,
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) services: Arc<Services>,
+    pub(crate) quotas: Arc<Quotas>,
+    /// Places for instances that hold a model.
+    pub(crate) kept: Arc<Semaphore>,
     /// Where I/O for plugins runs; the one that the sandbox was made on.
     pub(crate) runtime: Option<tokio::runtime::Handle>,
     /// Places for calls by the kernel.
@@ -73,40 +80,48 @@ pub(crate) struct Host {
 }
 
 impl Sandbox {
-    /// Starts the engine, its ticker and the crew.
+    /// Starts the engines, their tickers and the crew.
     pub fn new(config: Config, services: Services, metrics: Metrics) -> Result<Sandbox, SandboxError> {
-        let kept = config.cache_dir.as_deref().and_then(cache::trusted);
-        let engine = engine::start(&config, kept)?;
-        let host = Host {
-            ticker: Ticker::start(&engine)?,
-            crew: Crew::start(config.crew)?,
-            metrics,
-            resolver: Resolver::default(),
-            services,
-            quotas: Quotas::default(),
-            runtime: tokio::runtime::Handle::try_current().ok(),
-            outer: Shared::new(config.max_instances as usize),
-            nested: Shared::new(config.max_instances as usize),
-            cache: CodeCache::open(kept, &engine),
-            engine,
-            config,
+        let dir = config.cache_dir.as_deref().and_then(cache::trusted);
+        let functions = dir.and_then(Functions::open).map(Arc::new);
+        let calls = engine::pooled(&config, functions.as_ref())?;
+        let kept = engine::kept(functions.as_ref())?;
+        let crew = Arc::new(Crew::start(config.crew)?);
+        let (resolver, quotas) = (Arc::new(Resolver::default()), Arc::new(Quotas::default()));
+        let (services, places) = (Arc::new(services), Arc::new(Semaphore::new(config.max_kept)));
+        let host = |engine: Engine| -> Result<Arc<Host>, SandboxError> {
+            Ok(Arc::new(Host {
+                ticker: Ticker::start(&engine)?,
+                crew: Arc::clone(&crew),
+                metrics: metrics.clone(),
+                resolver: Arc::clone(&resolver),
+                services: Arc::clone(&services),
+                quotas: Arc::clone(&quotas),
+                kept: Arc::clone(&places),
+                runtime: tokio::runtime::Handle::try_current().ok(),
+                outer: Shared::new(config.max_instances as usize),
+                nested: Shared::new(config.max_instances as usize),
+                cache: CodeCache::open(dir, &engine),
+                engine,
+                config: config.clone(),
+            }))
         };
-        Ok(Sandbox { host: Arc::new(host) })
+        Ok(Sandbox { calls: host(calls)?, kept: host(kept)? })
     }
 
     /// Says who serves `call(tuner)`. Until then, and once the resolver is gone, such calls answer with a fault.
     pub fn set_resolver(&self, resolver: Weak<dyn StageResolver>) {
-        self.host.resolver.set(resolver);
+        self.calls.resolver.set(resolver);
     }
 
     /// Limits what plugins use for a namespace together from now on; `None` ends the limit.
     pub fn set_quota(&self, namespace: &str, quota: Option<Quota>) {
-        self.host.quotas.set(namespace, quota);
+        self.calls.quotas.set(namespace, quota);
     }
 
     /// What plugins have used for a namespace that has a quota.
     pub fn usage(&self, namespace: &str) -> Option<Usage> {
-        self.host.quotas.usage(namespace)
+        self.calls.quotas.usage(namespace)
     }
 
     /// Checks, compiles (or takes from the cache) and links a component.
@@ -115,15 +130,15 @@ impl Sandbox {
     /// plugin does not use has no effect.
     pub async fn load(&self, request: LoadRequest) -> Result<Arc<Plugin>, LoadError> {
         self.check_limits(&request)?;
-        let host = Arc::clone(&self.host);
-        let prepared = tokio::task::spawn_blocking(move || prepare(&host, request)).await;
+        let sandbox = self.clone();
+        let prepared = tokio::task::spawn_blocking(move || prepare(&sandbox, request)).await;
         let core = Arc::new(prepared.map_err(|_| LoadError::Interrupted)??);
         call::probe(&core).await.map_err(|error| LoadError::Contract(error.to_string()))?;
         Ok(Arc::new(Plugin::new(core)))
     }
 
     fn check_limits(&self, request: &LoadRequest) -> Result<(), LoadError> {
-        let config = &self.host.config;
+        let config = &self.calls.config;
         if request.component.len() > config.max_component {
             return Err(LoadError::TooLarge { size: request.component.len(), limit: config.max_component });
         }
@@ -135,7 +150,7 @@ impl Sandbox {
     }
 }
 
-fn prepare(host: &Arc<Host>, request: LoadRequest) -> Result<Core, LoadError> {
+fn prepare(sandbox: &Sandbox, request: LoadRequest) -> Result<Core, LoadError> {
     let found = format!("sha256:{}", hex::encode(Sha256::digest(&request.component)));
     if found != request.digest {
         return Err(LoadError::DigestMismatch { expected: request.digest, found });
@@ -144,6 +159,7 @@ fn prepare(host: &Arc<Host>, request: LoadRequest) -> Result<Core, LoadError> {
         Some(manifest) => manifest,
         None => Manifest::from_component(&request.component)?,
     };
+    let host = if manifest.serves(Stage::ServingRuntime) { &sandbox.kept } else { &sandbox.calls };
     let interfaces = component::interfaces(&request.component).map_err(ManifestError::from)?;
     let rights = manifest.rights(&request.grants);
     let asked: BTreeSet<_> =

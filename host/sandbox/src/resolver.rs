@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
 
+use purlin_registry::Stage;
+
 use crate::plugin::Plugin;
 
 /// Calls nest at most this deep: the outermost call is at depth 0.
@@ -23,8 +25,9 @@ pub trait StageResolver: Send + Sync + 'static {
     /// The plugin that answers to `algorithm`. Called while another plugin's call waits, so it must not block.
     fn tuner(&self, algorithm: &str) -> Option<Arc<Plugin>>;
 
-    /// The plugin that serves models of a format, and the name under which it is installed: the named one, or any.
-    fn serving_runtime(&self, _name: Option<&str>, _format: &str) -> Option<(String, Arc<Plugin>)> {
+    /// The plugin of a stage that has a format (of models, or a method of explaining), and the name under which it is
+    /// installed: the named one, or any.
+    fn by_format(&self, _stage: Stage, _name: Option<&str>, _format: &str) -> Option<(String, Arc<Plugin>)> {
         None
     }
 }

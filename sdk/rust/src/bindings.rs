@@ -118,3 +118,68 @@ pub mod serving_runtime {
         },
     });
 }
+
+/// The stage of an explainer.
+pub mod explainer {
+    wit_bindgen::generate!({
+        path: "../../wit/v0.3",
+        inline: "
+            package purlin:sdk;
+
+            world explainer {
+                export purlin:plugin/explainer@0.3.0;
+            }
+        ",
+        world: "purlin:sdk/explainer",
+        pub_export_macro: true,
+        export_macro_name: "__export_explainer_world",
+        with: {
+            "purlin:plugin/types@0.3.0": crate::bindings::base::purlin::plugin::types,
+            "purlin:plugin/tensors@0.3.0": crate::bindings::inference::purlin::plugin::tensors,
+            "purlin:plugin/serving@0.3.0": crate::bindings::inference::purlin::plugin::serving,
+        },
+    });
+}
+
+/// The stage of a monitor.
+pub mod monitor {
+    wit_bindgen::generate!({
+        path: "../../wit/v0.3",
+        inline: "
+            package purlin:sdk;
+
+            world monitor {
+                export purlin:plugin/monitor@0.3.0;
+            }
+        ",
+        world: "purlin:sdk/monitor",
+        pub_export_macro: true,
+        export_macro_name: "__export_monitor_world",
+        with: {
+            "purlin:plugin/types@0.3.0": crate::bindings::base::purlin::plugin::types,
+            "purlin:plugin/tensors@0.3.0": crate::bindings::inference::purlin::plugin::tensors,
+        },
+    });
+}
+
+/// The stage of a transformer.
+pub mod transformer {
+    wit_bindgen::generate!({
+        path: "../../wit/v0.3",
+        inline: "
+            package purlin:sdk;
+
+            world transformer {
+                export purlin:plugin/transformer@0.3.0;
+            }
+        ",
+        world: "purlin:sdk/transformer",
+        pub_export_macro: true,
+        export_macro_name: "__export_transformer_world",
+        with: {
+            "purlin:plugin/types@0.3.0": crate::bindings::base::purlin::plugin::types,
+            "purlin:plugin/tensors@0.3.0": crate::bindings::inference::purlin::plugin::tensors,
+            "purlin:plugin/serving@0.3.0": crate::bindings::inference::purlin::plugin::serving,
+        },
+    });
+}

@@ -52,6 +52,7 @@ pub mod blobs;
 pub mod conditions;
 pub mod dialect;
 pub mod events;
+pub mod explainer;
 pub mod fault;
 pub mod files;
 #[cfg(any(target_arch = "wasm32", test))]
@@ -59,6 +60,7 @@ mod heap;
 pub mod http;
 pub mod kv;
 pub mod log;
+pub mod monitor;
 pub mod nn;
 pub mod object;
 pub mod random;
@@ -69,6 +71,7 @@ pub mod tensor;
 pub mod testing;
 pub mod text;
 pub mod time;
+pub mod transformer;
 pub mod tuner;
 pub mod tuners;
 
@@ -79,6 +82,8 @@ pub use bindings::base::purlin::plugin::tuning::{
 pub use bindings::base::purlin::plugin::types::{Context, Fault, FieldError, HostError, Retry, Setting};
 pub use conditions::Conditions;
 pub use dialect::{Dialect, Event, Selector, Severity, SyncRequest, SyncResponse};
+pub use explainer::Explainer;
+pub use monitor::Monitor;
 pub use object::Object;
 pub use random::Random;
 pub use serde_json;
@@ -88,4 +93,5 @@ pub use serving::{
 };
 pub use tensor::{Datatype, NamedTensor, Tensor, TensorInfo};
 pub use text::TextDialect;
+pub use transformer::Transformer;
 pub use tuner::Tuner;

@@ -24,7 +24,7 @@ pub use experiment::{
 };
 pub use model::{
     Batching, LoggingMode, Model, ModelContainer, ModelDevice, ModelFormat, ModelSource, ModelSpec,
-    ModelStatus, PayloadLogging, Recommendation, ResourceAmounts, Scaling, ScalingMetric,
+    ModelStatus, Monitoring, PayloadLogging, Recommendation, ResourceAmounts, Scaling, ScalingMetric,
 };
 pub use plugin::{Limits, OwnedKind, Plugin, PluginSpec, PluginStatus, REQUESTED_AT, RolledBack, Serving};
 pub use policy::{PluginPolicy, PluginPolicySpec, PluginPolicyStatus, PullSecret};

@@ -76,6 +76,42 @@ pub struct ModelSpec {
     /// Where requests and answers are sent as CloudEvents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logging: Option<PayloadLogging>,
+    /// Whether what it is asked is compared with what it was asked at first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitoring: Option<Monitoring>,
+}
+
+/// How requests to a model are watched. Rows of the first numeric input of each request are looked at: the first ones are the
+/// reference, the last ones are compared with it. The condition `Drift` says what came of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Monitoring {
+    /// The method, by which a plugin of the stage `monitor` is found.
+    #[schemars(length(min = 1, max = 63))]
+    pub method: String,
+    /// The Plugin. By default one that has the method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
+    /// Passed to the plugin.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub settings: Vec<Setting>,
+    /// Rows of the reference.
+    #[serde(default = "default_reference")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub reference_rows: u32,
+    /// Rows that are compared with it.
+    #[serde(default = "default_window")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub window_rows: u32,
+}
+
+fn default_reference() -> u32 {
+    1000
+}
+
+fn default_window() -> u32 {
+    500
 }
 
 /// A format and its version.
@@ -129,6 +165,14 @@ pub struct ModelContainer {
     /// Where it listens for gRPC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grpc_port: Option<u16>,
+    /// Where the container that listens finds the files of `source`.
+    #[serde(default = "default_mount")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub mount_path: String,
+}
+
+fn default_mount() -> String {
+    "/mnt/models".to_owned()
 }
 
 fn default_port() -> u16 {

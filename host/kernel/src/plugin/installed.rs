@@ -100,14 +100,16 @@ impl StageResolver for InstalledPlugins {
         Stages::tuner(self, algorithm)?.1.component()
     }
 
-    fn serving_runtime(
+    fn by_format(
         &self,
+        stage: Stage,
         name: Option<&str>,
         format: &str,
     ) -> Option<(String, Arc<purlin_sandbox::Plugin>)> {
         let plugins = self.plugins.read().unwrap_or_else(PoisonError::into_inner);
         let (name, installed) = plugins.iter().find(|(plugin, installed)| {
             name.is_none_or(|name| name == *plugin)
+                && installed.manifest.serves(stage)
                 && installed.manifest.formats.iter().any(|one| one == format)
         })?;
         Some((name.clone(), installed.plugin.component()?))

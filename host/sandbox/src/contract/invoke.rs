@@ -23,11 +23,16 @@ type SuggestFunc<'a> = Function<(&'a Search, u32), (Result<Vec<Suggestion>, Faul
 type StopFunc<'a> = Function<(&'a Search,), (Result<Vec<String>, Fault>,)>;
 
 /// The exports of one component, looked up once.
+#[derive(Default)]
 pub(crate) struct Exports {
     check: Option<ComponentExportIndex>,
     controller: Option<Controller>,
     tuner: Option<Tuner>,
     serving_runtime: Option<ServingRuntime>,
+    pub(crate) preprocess: Option<ComponentExportIndex>,
+    pub(crate) postprocess: Option<ComponentExportIndex>,
+    pub(crate) explain: Option<ComponentExportIndex>,
+    pub(crate) compare: Option<ComponentExportIndex>,
 }
 
 struct Controller {
@@ -56,7 +61,7 @@ struct Tuner {
 impl Exports {
     /// Finds the exports of the stages that the manifest names.
     pub(crate) fn find(pre: &InstancePre<CallState>, manifest: &Manifest) -> wasmtime::Result<Exports> {
-        let mut exports = Exports { check: None, controller: None, tuner: None, serving_runtime: None };
+        let mut exports = Exports::default();
         let name = |interface: &str| format!("purlin:plugin/{interface}@{}", manifest.wit);
         if manifest.wit > WIT_0_1 {
             let interface = Interface::find(pre.component(), name("lifecycle"))?;
@@ -92,8 +97,18 @@ impl Exports {
                         next: interface.function("[method]generation.next")?,
                     });
                 }
-                Stage::Transformer | Stage::Explainer | Stage::Monitor => {
-                    Interface::find(pre.component(), name(stage.interface()))?;
+                Stage::Transformer => {
+                    let interface = Interface::find(pre.component(), name(stage.interface()))?;
+                    exports.preprocess = Some(interface.function("preprocess")?);
+                    exports.postprocess = Some(interface.function("postprocess")?);
+                }
+                Stage::Explainer => {
+                    let interface = Interface::find(pre.component(), name(stage.interface()))?;
+                    exports.explain = Some(interface.function("explain")?);
+                }
+                Stage::Monitor => {
+                    let interface = Interface::find(pre.component(), name(stage.interface()))?;
+                    exports.compare = Some(interface.function("compare")?);
                 }
             }
         }

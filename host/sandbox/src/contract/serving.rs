@@ -92,6 +92,8 @@ pub(crate) struct ServingState {
     pub(crate) table: ResourceTable,
     /// Bytes of the tensors that the plugin made itself.
     made: usize,
+    /// Bytes of the graphs and language models that it had loaded.
+    pub(crate) graphs: u64,
     /// The model that the instance serves.
     pub(crate) model: Option<Arc<ModelFiles>>,
     /// The model that it explains.
@@ -109,7 +111,7 @@ impl Default for ServingState {
     fn default() -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
-        ServingState { table, made: 0, model: None, predictor: None }
+        ServingState { table, made: 0, graphs: 0, model: None, predictor: None }
     }
 }
 
@@ -378,7 +380,13 @@ impl CallState {
         };
         let file = purlin_nn::ModelFile::Memory(bytes.into());
         let options = purlin_nn::LoadOptions { device, threads: 0 };
-        Ok(self.nn()?.load_graph(encoding, file, options).await?)
+        let graph = self.nn()?.load_graph(encoding, file, options).await?;
+        self.count_graph(graph.memory());
+        Ok(graph)
+    }
+
+    fn count_graph(&mut self, memory: u64) {
+        self.serving.get_or_insert_default().graphs += memory;
     }
 
     async fn load_file(&mut self, name: &str) -> Result<Arc<purlin_nn::LoadedGraph>, Failure> {
@@ -388,7 +396,9 @@ impl CallState {
             return Err(Failure { code: nn::errors::ErrorCode::NotFound, text });
         };
         self.allowed(Encoding::Onnx, model.options.device)?;
-        Ok(self.nn()?.load_graph(Encoding::Onnx, file, model.options.clone()).await?)
+        let graph = self.nn()?.load_graph(Encoding::Onnx, file, model.options.clone()).await?;
+        self.count_graph(graph.memory());
+        Ok(graph)
     }
 
     fn model(&self) -> Result<Arc<ModelFiles>, NnError> {
@@ -525,7 +535,10 @@ impl language_models::HostLanguageModel for CallState {
             Err(error) => Err(unavailable(&error)),
         };
         match loaded {
-            Ok(model) => Ok(Ok(self.table().push(LoadedLanguageModel(model))?)),
+            Ok(model) => {
+                self.count_graph(model.memory());
+                Ok(Ok(self.table().push(LoadedLanguageModel(model))?))
+            }
             Err(error) => Ok(Err(error)),
         }
     }

@@ -1,9 +1,14 @@
 //! Between the contract's generated types and those of the host: field by field, in one place.
 
 use purlin_nn::{
-    Chunk, Datatype, FinishReason, GenerateRequest, GenerationSettings, InferError, InvalidField,
-    ModelMetadata, Parameter, Prompt, Sampling, Tasks, TensorInfo,
+    Chunk, Datatype, FinishReason, GenerateRequest, GenerationSettings, InferError, InferRequest,
+    InferResponse, InvalidField, ModelMetadata, Parameter, Prompt, Sampling, Tasks, Tensor, TensorInfo,
 };
+use wasmtime::Store;
+use wasmtime::component::Resource;
+
+use crate::call::CallState;
+use crate::contract::serving::HeldTensor;
 
 use crate::contract::serving::bindings::purlin::plugin::{language_models, serving, tensors};
 use crate::contract::{Context, Fault};
@@ -76,6 +81,56 @@ impl From<language_models::Sampling> for Sampling {
             stop: from.stop,
         }
     }
+}
+
+/// Tensors for an instance: they stay on the host, and it gets their numbers.
+pub(super) fn given(
+    store: &mut Store<CallState>,
+    tensors: Vec<(String, Tensor)>,
+) -> wasmtime::Result<Vec<tensors::NamedTensor>> {
+    let table = &mut store.data_mut().serving.get_or_insert_default().table;
+    let named = tensors.into_iter().map(|(name, tensor)| {
+        let value: Resource<HeldTensor> = table.push(HeldTensor::from(tensor))?;
+        Ok(tensors::NamedTensor { name, value })
+    });
+    named.collect()
+}
+
+/// Tensors that an instance gave back.
+pub(super) fn taken(
+    store: &mut Store<CallState>,
+    tensors: Vec<tensors::NamedTensor>,
+) -> wasmtime::Result<Vec<(String, Tensor)>> {
+    let table = &mut store.data_mut().serving.get_or_insert_default().table;
+    tensors.into_iter().map(|named| Ok((named.name, table.delete(named.value)?.tensor))).collect()
+}
+
+pub(super) fn infer_request(
+    store: &mut Store<CallState>,
+    context: Context,
+    request: InferRequest,
+) -> wasmtime::Result<serving::InferRequest> {
+    Ok(serving::InferRequest {
+        context,
+        id: request.id,
+        inputs: given(store, request.inputs)?,
+        outputs: request.outputs,
+        parameters: lower_parameters(request.parameters),
+    })
+}
+
+pub(super) fn answered(
+    store: &mut Store<CallState>,
+    answer: Result<serving::InferResponse, Fault>,
+) -> wasmtime::Result<Result<InferResponse, Fault>> {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    Ok(Ok(InferResponse {
+        outputs: taken(store, answer.outputs)?,
+        parameters: parameters(answer.parameters),
+    }))
 }
 
 pub(super) fn metadata(from: serving::ModelMetadata) -> ModelMetadata {

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use purlin_nn::{Chunk, GenerateRequest, InferRequest, InferResponse, ModelMetadata};
 use purlin_registry::Stage;
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
-use wasmtime::component::{Instance, Resource, ResourceAny, TypedFunc};
+use wasmtime::component::{Instance, ResourceAny, TypedFunc};
 
 use super::{ModelRequest, convert};
 use crate::call::{self, CallState, Origin};
 use crate::contract::invoke::ServingRuntime;
-use crate::contract::serving::bindings::purlin::plugin::{serving, tensors};
-use crate::contract::serving::{HeldTensor, ServingState};
+use crate::contract::serving::ServingState;
+use crate::contract::serving::bindings::purlin::plugin::serving;
 use crate::contract::{Context, Fault};
 use crate::error::CallError;
 use crate::plugin::Core;
@@ -32,6 +33,7 @@ pub(super) struct ModelInstance {
     model: ResourceAny,
     timeout: Duration,
     sound: bool,
+    _place: OwnedSemaphorePermit,
 }
 
 /// The functions of the instance, looked up once.
@@ -59,6 +61,10 @@ impl ModelInstance {
         if let Some(account) = &origin.account {
             account.admit()?;
         }
+        let place = Arc::clone(&plugin.host.kept).try_acquire_owned();
+        let place = place.map_err(|_| {
+            CallError::Host("as many instances hold models as may; the next one needs another to go".to_owned())
+        })?;
         let deadline = Instant::now() + request.load_timeout;
         let context = context(&plugin);
         let mut store = call::store(&plugin, origin, deadline, Some(&context));
@@ -92,7 +98,8 @@ impl ModelInstance {
         let loaded = clock.run(loading).await;
         let (functions, model, metadata) = clock.finish(&plugin, &store, loaded)?;
         let timeout = request.timeout;
-        let instance = ModelInstance { plugin, store, functions, model, timeout, sound: true };
+        let instance = 
+            ModelInstance { plugin, store, functions, model, timeout, sound: true, _place: place };
         Ok((instance, convert::metadata(metadata)))
     }
 
@@ -102,49 +109,27 @@ impl ModelInstance {
     }
 
     /// Its linear memory, in bytes.
-    pub(super) fn memory(&self) -> usize {
-        self.store.data().memory()
+    pub(super) fn memory(&self) -> u64 {
+        self.store.data().memory() as u64
+    }
+
+    /// Memory of the graphs that it computes, in bytes. Instances of one model share these.
+    pub(super) fn graphs(&self) -> u64 {
+        self.store.data().serving.as_ref().map_or(0, |serving| serving.graphs)
     }
 
     pub(super) async fn infer(&mut self, request: InferRequest) -> Result<InferResponse, CallError> {
-        let lowered = match self.lower(request) {
-            Ok(lowered) => lowered,
-            Err(error) => return Err(CallError::Host(error.to_string())),
-        };
+        let context = context(&self.plugin);
+        let lowered = convert::infer_request(&mut self.store, context, request);
+        let lowered = lowered.map_err(|error| CallError::Host(error.to_string()))?;
         let clock = self.start("infer");
         let (functions, store) = (&self.functions, &mut self.store);
         let asking = async {
             let (answer,) = functions.infer.call_async(&mut *store, (self.model, lowered)).await?;
-            let answer = match answer {
-                Ok(answer) => answer,
-                Err(fault) => return Ok(Err(fault)),
-            };
-            let table = &mut store.data_mut().serving.get_or_insert_default().table;
-            let mut outputs = Vec::with_capacity(answer.outputs.len());
-            for output in answer.outputs {
-                outputs.push((output.name, table.delete(output.value)?.tensor));
-            }
-            Ok(Ok(InferResponse { outputs, parameters: convert::parameters(answer.parameters) }))
+            convert::answered(store, answer)
         };
         let answer = clock.run(asking).await;
         self.finish(clock, answer)
-    }
-
-    fn lower(&mut self, request: InferRequest) -> wasmtime::Result<serving::InferRequest> {
-        let context = context(&self.plugin);
-        let table = &mut self.store.data_mut().serving.get_or_insert_default().table;
-        let mut inputs = Vec::with_capacity(request.inputs.len());
-        for (name, tensor) in request.inputs {
-            let value: Resource<HeldTensor> = table.push(HeldTensor::from(tensor))?;
-            inputs.push(tensors::NamedTensor { name, value });
-        }
-        Ok(serving::InferRequest {
-            context,
-            id: request.id,
-            inputs,
-            outputs: request.outputs,
-            parameters: convert::lower_parameters(request.parameters),
-        })
     }
 
     pub(super) async fn generate(&mut self, request: GenerateRequest) -> Result<Running, CallError> {
@@ -255,7 +240,7 @@ impl Clock {
     }
 }
 
-fn context(plugin: &Core) -> Context {
+pub(super) fn context(plugin: &Core) -> Context {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Context {
         now_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),

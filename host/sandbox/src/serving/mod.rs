@@ -7,8 +7,9 @@
 mod convert;
 mod files;
 mod instance;
+mod stages;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +20,7 @@ use purlin_nn::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use files::ModelFiles;
+pub use stages::{Report, Score, Window};
 
 use self::instance::{ModelInstance, Running};
 use crate::contract::Setting;
@@ -58,9 +60,31 @@ pub struct PluginModel {
 struct Shared {
     plugin: Arc<Core>,
     request: ModelRequest,
-    /// Instances that nobody uses; the last one used is the first one taken.
-    idle: Mutex<Vec<ModelInstance>>,
+    pool: Mutex<Pool>,
     places: Arc<Semaphore>,
+}
+
+/// The instances of a model.
+#[derive(Default)]
+struct Pool {
+    /// Those that nobody uses; the last one used is the first one taken.
+    idle: Vec<ModelInstance>,
+    /// How many are in use.
+    busy: usize,
+    /// The most that were in use at once since the pool was last trimmed.
+    peak: usize,
+}
+
+/// The right to use an instance.
+struct Place {
+    shared: Arc<Shared>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.pool().busy -= 1;
+    }
 }
 
 impl Plugin {
@@ -74,7 +98,7 @@ impl Plugin {
             return Err(CallError::NoSuchStage(Stage::ServingRuntime));
         }
         let places = Arc::new(Semaphore::new(plugin.limits.concurrency));
-        let shared = Arc::new(Shared { plugin, request, idle: Mutex::default(), places });
+        let shared = Arc::new(Shared { plugin, request, pool: Mutex::default(), places });
         let (instance, metadata) = shared.load().await?;
         shared.put_back(instance);
         Ok(PluginModel { shared, metadata })
@@ -87,18 +111,28 @@ impl Shared {
         self.plugin.host.crew.run(ModelInstance::load(plugin, request)).await?
     }
 
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// An instance and the right to use it.
-    async fn instance(&self) -> Result<(ModelInstance, OwnedSemaphorePermit), InferError> {
+    async fn instance(self: &Arc<Self>) -> Result<(ModelInstance, Place), InferError> {
         let places = Arc::clone(&self.places);
-        let place = match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => place,
+        let permit = match Arc::clone(&places).try_acquire_owned() {
+            Ok(permit) => permit,
             Err(_) => {
                 let waiting = tokio::time::timeout(self.request.timeout, places.acquire_owned());
-                let place = waiting.await.map_err(|_| InferError::Deadline(self.request.timeout))?;
-                place.map_err(|_| InferError::Unavailable("the model is being unloaded".to_owned()))?
+                let permit = waiting.await.map_err(|_| InferError::Deadline(self.request.timeout))?;
+                permit.map_err(|_| InferError::Unavailable("the model is being unloaded".to_owned()))?
             }
         };
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = {
+            let mut pool = self.pool();
+            pool.busy += 1;
+            pool.peak = pool.peak.max(pool.busy);
+            pool.idle.pop()
+        };
+        let place = Place { shared: Arc::clone(self), _permit: permit };
         let instance = match kept {
             Some(instance) => instance,
             None => self.load().await.map_err(convert::infer_error)?.0,
@@ -107,15 +141,32 @@ impl Shared {
     }
 
     fn put_back(&self, instance: ModelInstance) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
+        self.pool().idle.push(instance);
     }
 }
 
 impl PluginModel {
-    /// Linear memory of all its instances that are not answering just now, in bytes.
-    pub fn instance_memory(&self) -> u64 {
-        let idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.iter().map(|instance| instance.memory() as u64).sum()
+    /// About how much memory it takes, in bytes: what its instances have, those that are answering just now aside, and the
+    /// graphs that they share.
+    pub fn memory(&self) -> u64 {
+        let pool = self.shared.pool();
+        let instances = pool.idle.iter().map(ModelInstance::memory).sum::<u64>();
+        let graphs = pool.idle.iter().map(ModelInstance::graphs).max().unwrap_or(0);
+        instances + graphs
+    }
+
+    /// Lets go of instances beyond those that were needed at once since it was last asked; one always stays.
+    pub fn trim(&self) {
+        let spare = {
+            let mut pool = self.shared.pool();
+            let needed = pool.peak.max(1).saturating_sub(pool.busy);
+            pool.peak = pool.busy;
+            let kept = needed.min(pool.idle.len());
+            // The last ones used are at the end.
+            let more = pool.idle.len() - kept;
+            pool.idle.drain(..more).collect::<Vec<_>>()
+        };
+        drop(spare);
     }
 }
 
@@ -169,7 +220,7 @@ struct Lent {
     shared: Arc<Shared>,
     instance: Option<ModelInstance>,
     running: Option<Running>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// The next chunk, and the generation if it goes on.

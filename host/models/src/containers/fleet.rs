@@ -1,0 +1,356 @@
+//! The replicas of one model that containers serve: who answers the next request, who waits until there is one, and how
+//! much there is to do.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use purlin_gateway::{Lease, LeaseGuard, Target, Upstream};
+use purlin_nn::InferError;
+use tokio::sync::Notify;
+
+use super::autoscale::Load;
+
+/// How long a server that did not answer is left alone before it is looked at again.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Requests that wait for a replica at most.
+const MAX_WAITING: usize = 10_000;
+
+/// One Pod that can answer.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    /// Of the Pod.
+    pub(crate) name: String,
+    pub(crate) upstream: Upstream,
+    busy: AtomicUsize,
+    /// It did not take a connection, and has not since.
+    gone: AtomicBool,
+    /// It finishes what it has and gets no more.
+    leaving: AtomicBool,
+}
+
+/// The replicas of a model.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    state: Mutex<State>,
+    /// Somebody may have a place now.
+    freed: Notify,
+    /// There is a request and no replica.
+    wanted: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct State {
+    replicas: Vec<Arc<Replica>>,
+    /// Requests that a replica takes at once; 0 for no limit.
+    concurrency: usize,
+    waiting: usize,
+    /// The replica to look at first, so that equals take turns.
+    turn: usize,
+    gauge: Gauge,
+}
+
+/// Requests over time: the integral of how many there were at once.
+#[derive(Debug)]
+struct Gauge {
+    now: usize,
+    area: f64,
+    since: Instant,
+    /// When the load was last asked for.
+    asked: Instant,
+    requests: u64,
+}
+
+impl Gauge {
+    fn change(&mut self, by: isize) {
+        let now = Instant::now();
+        self.area += self.now as f64 * now.duration_since(self.since).as_secs_f64();
+        self.since = now;
+        self.now = self.now.saturating_add_signed(by);
+    }
+}
+
+impl Fleet {
+    /// Without replicas yet. `wanted` is told when a request finds none.
+    pub(crate) fn new(wanted: Arc<Notify>) -> Arc<Fleet> {
+        let now = Instant::now();
+        let gauge = Gauge { now: 0, area: 0.0, since: now, asked: now, requests: 0 };
+        let state = State { replicas: Vec::new(), concurrency: 0, waiting: 0, turn: 0, gauge };
+        Arc::new(Fleet { state: Mutex::new(state), freed: Notify::new(), wanted })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets who can answer, and which of these get no more requests. Requests of those that are not among them any more go
+    /// on.
+    pub(crate) fn set(&self, replicas: Vec<(String, Upstream)>, leaving: &[String], concurrency: usize) {
+        let mut state = self.state();
+        state.concurrency = concurrency;
+        let old = std::mem::take(&mut state.replicas);
+        state.replicas = replicas
+            .into_iter()
+            .map(|(name, upstream)| {
+                let goes = leaving.contains(&name);
+                let same = old.iter().find(|replica| replica.name == name && replica.upstream == upstream);
+                let replica = same.cloned().unwrap_or_else(|| {
+                    Arc::new(Replica {
+                        name,
+                        upstream,
+                        busy: AtomicUsize::new(0),
+                        gone: AtomicBool::new(false),
+                        leaving: AtomicBool::new(false),
+                    })
+                });
+                replica.leaving.store(goes, Ordering::SeqCst);
+                replica
+            })
+            .collect();
+        drop(state);
+        self.freed.notify_waiters();
+    }
+
+    /// Replicas that get requests.
+    pub(crate) fn ready(&self) -> u32 {
+        let stays = |replica: &&Arc<Replica>| !replica.leaving.load(Ordering::SeqCst);
+        u32::try_from(self.state().replicas.iter().filter(stays).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a replica is finishing.
+    pub(crate) fn has_leaving(&self) -> bool {
+        self.state().replicas.iter().any(|replica| replica.leaving.load(Ordering::SeqCst))
+    }
+
+    /// Requests that the named replica has.
+    pub(crate) fn busy(&self, name: &str) -> usize {
+        let state = self.state();
+        let found = state.replicas.iter().find(|replica| replica.name == name);
+        found.map_or(0, |replica| replica.busy.load(Ordering::SeqCst))
+    }
+
+    /// Whether requests wait for a replica.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.state().waiting > 0
+    }
+
+    /// The load since this was last asked.
+    pub(crate) fn load(&self) -> Load {
+        let mut state = self.state();
+        let gauge = &mut state.gauge;
+        gauge.change(0);
+        let passed = gauge.since.duration_since(gauge.asked).as_secs_f64().max(0.001);
+        let load = Load { concurrency: gauge.area / passed, requests: gauge.requests };
+        (gauge.area, gauge.requests, gauge.asked) = (0.0, 0, gauge.since);
+        load
+    }
+
+    /// A lease on the replica that has least to do.
+    pub(crate) fn try_lease(self: &Arc<Self>) -> Option<Lease> {
+        self.take(&mut self.state())
+    }
+
+    fn take(self: &Arc<Self>, state: &mut State) -> Option<Lease> {
+        let limit = if state.concurrency == 0 { usize::MAX } else { state.concurrency };
+        let count = state.replicas.len();
+        let turn = state.turn;
+        let order = (0..count).map(|at| (turn + at) % count);
+        let load = |at: &usize| state.replicas[*at].busy.load(Ordering::SeqCst);
+        let free = |at: &usize| {
+            let replica = &state.replicas[*at];
+            let out = replica.gone.load(Ordering::SeqCst) || replica.leaving.load(Ordering::SeqCst);
+            !out && load(at) < limit
+        };
+        let chosen = order.filter(free).min_by_key(load)?;
+        state.turn = (chosen + 1) % count;
+        let replica = Arc::clone(&state.replicas[chosen]);
+        replica.busy.fetch_add(1, Ordering::SeqCst);
+        state.gauge.change(1);
+        state.gauge.requests += 1;
+        let target = Target::Upstream(replica.upstream.clone());
+        Some(Lease::guarded(target, Taken { fleet: Arc::clone(self), replica }))
+    }
+
+    /// A lease, once a replica has room.
+    pub(crate) async fn lease(self: &Arc<Self>) -> Result<Lease, InferError> {
+        let waiting = {
+            let mut state = self.state();
+            if let Some(lease) = self.take(&mut state) {
+                return Ok(lease);
+            }
+            if state.waiting >= MAX_WAITING {
+                return Err(InferError::Overloaded {
+                    reason: format!("{MAX_WAITING} requests wait for a replica of the model"),
+                    retry_after: Duration::from_secs(1),
+                });
+            }
+            state.waiting += 1;
+            state.gauge.change(1);
+            Waiting(self)
+        };
+        self.wanted.notify_one();
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // From here on a notification is not missed.
+            freed.as_mut().enable();
+            if let Some(lease) = self.try_lease() {
+                drop(waiting);
+                return Ok(lease);
+            }
+            freed.await;
+        }
+    }
+}
+
+/// A request that waits for a replica.
+struct Waiting<'a>(&'a Arc<Fleet>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.waiting -= 1;
+        state.gauge.change(-1);
+    }
+}
+
+/// A request that a replica has.
+struct Taken {
+    fleet: Arc<Fleet>,
+    replica: Arc<Replica>,
+}
+
+impl LeaseGuard for Taken {
+    fn gone(&self) {
+        if self.replica.gone.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        // Asked again until it takes connections, or until its Pod is no longer among those that can answer.
+        let (fleet, replica) = (Arc::downgrade(&self.fleet), Arc::downgrade(&self.replica));
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(RETRY).await;
+                let (Some(fleet), Some(replica)) = (fleet.upgrade(), replica.upgrade()) else { return };
+                let connecting = tokio::net::TcpStream::connect(replica.upstream.http.as_str());
+                if matches!(tokio::time::timeout(RETRY * 20, connecting).await, Ok(Ok(_))) {
+                    replica.gone.store(false, Ordering::SeqCst);
+                    fleet.freed.notify_waiters();
+                    return;
+                }
+                let present = fleet.state().replicas.iter().any(|present| Arc::ptr_eq(present, &replica));
+                if !present {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.replica.busy.fetch_sub(1, Ordering::SeqCst);
+        let mut state = self.fleet.state();
+        state.gauge.change(-1);
+        if state.waiting > 0 {
+            self.fleet.freed.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use purlin_gateway::{Lease, Target, Upstream};
+    use tokio::sync::Notify;
+
+    use super::Fleet;
+
+    fn at(port: u16) -> (String, Upstream) {
+        (format!("replica-{port}"), Upstream { http: format!("127.0.0.1:{port}"), grpc: None })
+    }
+
+    fn fleet() -> Arc<Fleet> {
+        Fleet::new(Arc::new(Notify::new()))
+    }
+
+    fn server(lease: &Lease) -> String {
+        match lease.target() {
+            Target::Upstream(upstream) => upstream.http.clone(),
+            Target::Model(_) => String::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn replicas_take_turns_up_to_their_limit() {
+        let fleet = fleet();
+        fleet.set(vec![at(1), at(2)], &[], 2);
+        let leases: Vec<_> = (0..4).map(|_| fleet.try_lease().unwrap()).collect();
+        let servers: Vec<_> = leases.iter().map(server).collect();
+        assert_eq!(servers, ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:1", "127.0.0.1:2"]);
+        assert!(fleet.try_lease().is_none());
+        let waiting = tokio::spawn({
+            let fleet = Arc::clone(&fleet);
+            async move { fleet.lease().await.unwrap() }
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(fleet.is_wanted());
+        let mut leases = leases;
+        drop(leases.remove(3));
+        let lease = waiting.await.unwrap();
+        assert_eq!(server(&lease), "127.0.0.1:2");
+        assert!(!fleet.is_wanted());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_first_replica_gets_it_and_is_counted() {
+        let wanted = Arc::new(Notify::new());
+        let fleet = Fleet::new(Arc::clone(&wanted));
+        let waiting: Vec<_> = (0..50)
+            .map(|_| {
+                let fleet = Arc::clone(&fleet);
+                tokio::spawn(async move { server(&fleet.lease().await.unwrap()) })
+            })
+            .collect();
+        wanted.notified().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        fleet.set(vec![at(7)], &[], 0);
+        for one in waiting {
+            assert_eq!(one.await.unwrap(), "127.0.0.1:7");
+        }
+        let load = fleet.load();
+        assert_eq!(load.requests, 50);
+        assert!(load.concurrency > 1.0, "{load:?}");
+        assert_eq!(fleet.load().requests, 0);
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_while_waiting_leaves_nothing() {
+        let fleet = fleet();
+        let gone = tokio::time::timeout(Duration::from_millis(10), fleet.lease()).await;
+        assert!(gone.is_err() && !fleet.is_wanted());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_gone_is_left_alone_until_it_takes_connections() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let fleet = fleet();
+        fleet.set(vec![at(port)], &[], 0);
+        let taken = {
+            let mut state = fleet.state();
+            fleet.take(&mut state).unwrap()
+        };
+        taken.gone();
+        drop(taken);
+        assert!(fleet.try_lease().is_none());
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        assert!(fleet.try_lease().is_none());
+        let _listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let back = tokio::time::timeout(Duration::from_secs(5), fleet.lease()).await;
+        assert!(back.is_ok());
+    }
+}

@@ -1,0 +1,389 @@
+//! Models that containers serve: Pods of each model's own, as many as its load asks for, and the requests for them.
+//!
+//! # Expected flow
+//! A Model with `spec.container` gets a [`Fleet`]. A request takes the replica that has least to do, or waits for one. Each
+//! second the load goes to the [`Autoscaler`]; what it wants is made so: Pods are created, or get no more requests and are
+//! deleted once they have answered those that they had. A request that finds no replica wakes the model at once.
+//!
+//! # Guarantees
+//! Pods have names by their number, so that two who make the same replica make one. A Pod that ended is deleted and made
+//! again. What is decided here is kept nowhere: after a restart the Pods that exist are found, and go on answering.
+
+mod autoscale;
+mod fleet;
+mod pods;
+
+use std::collections::{HashMap, HashSet};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, Error as KubeError, ResourceExt as _};
+use purlin_gateway::{Lease, ModelKey, ModelState};
+use purlin_kernel::api::{Model, ModelContainer};
+use purlin_kernel::shard::Holdings;
+use purlin_nn::InferError;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use self::autoscale::Autoscaler;
+use self::fleet::Fleet;
+pub(crate) use self::pods::Files;
+use self::pods::Ports;
+
+pub(crate) use self::pods::MODEL;
+
+/// The annotation of a Model by which a replica that does not make its Pods says that it has requests: a time.
+const REQUESTED: &str = "purlin.dev/requested-at";
+
+/// How often the load is measured.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A port that was given to a Pod is not given again for so long: the Pod does not listen at once.
+const PORT_KEPT: Duration = Duration::from_secs(60);
+
+/// A model that has just come has so long to get ready before its silence counts.
+const STARTING: Duration = Duration::from_secs(600);
+
+/// How Pods of models are made here.
+#[derive(Clone, Debug, Default)]
+pub struct ContainerConfig {
+    /// All Pods share this machine's ports, so that each is told one of its own.
+    pub shared_ports: bool,
+}
+
+/// What is known of a model's Pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Observed {
+    /// Replicas that answer.
+    pub(crate) ready: u32,
+    /// Replicas that there should be.
+    pub(crate) desired: u32,
+    /// What keeps a Pod from answering.
+    pub(crate) trouble: Option<(String, String)>,
+}
+
+/// The models that containers serve.
+pub(crate) struct Containers {
+    client: Client,
+    config: ContainerConfig,
+    holdings: Holdings,
+    entries: RwLock<HashMap<ModelKey, Arc<Entry>>>,
+    wanted: Arc<Notify>,
+    given: Mutex<HashMap<u16, Instant>>,
+}
+
+struct Entry {
+    model: RwLock<Arc<Model>>,
+    files: RwLock<Option<Files>>,
+    fleet: Arc<Fleet>,
+    scaler: Mutex<Autoscaler>,
+    desired: AtomicU32,
+    /// One at a time makes and deletes Pods.
+    acting: tokio::sync::Mutex<()>,
+    since: Instant,
+    /// Whether a replica has ever answered.
+    seen: AtomicBool,
+    /// When the replica that makes its Pods was last told of requests here.
+    called: Mutex<Option<Instant>>,
+}
+
+impl Containers {
+    pub(crate) fn new(client: Client, config: ContainerConfig, holdings: Holdings) -> Containers {
+        Containers {
+            client,
+            config,
+            holdings,
+            entries: RwLock::default(),
+            wanted: Arc::new(Notify::new()),
+            given: Mutex::default(),
+        }
+    }
+
+    /// Whether this process makes the Pods of a namespace.
+    fn acts(&self, namespace: &str) -> bool {
+        self.holdings.holds(self.holdings.shards().domain(Some(namespace)))
+    }
+
+    fn entry(&self, key: &ModelKey) -> Option<Arc<Entry>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn all(&self) -> Vec<(ModelKey, Arc<Entry>)> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().map(|(key, entry)| (key.clone(), Arc::clone(entry))).collect()
+    }
+
+    /// The models that there are.
+    pub(crate) fn keys(&self) -> Vec<ModelKey> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Forgets a model. Its Pods go with the object that owns them.
+    pub(crate) fn remove(&self, key: &ModelKey) {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Registers a model, or what it has become, and makes its Pods so.
+    pub(crate) async fn serve(
+        &self,
+        key: &ModelKey,
+        model: &Arc<Model>,
+        files: Option<Files>,
+    ) -> Result<Observed, KubeError> {
+        let entry = {
+            let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+            let entry = entries.entry(key.clone()).or_insert_with(|| {
+                let seen = model.status.as_ref().is_some_and(|status| {
+                    status.observed_generation == model.metadata.generation && status.ready_time.is_some()
+                });
+                // A model that was never seen to answer gets a replica, so that its user learns whether it can.
+                let first = if seen { model.spec.scaling.min_replicas } else { 1 };
+                Arc::new(Entry {
+                    model: RwLock::new(Arc::clone(model)),
+                    files: RwLock::new(None),
+                    fleet: Fleet::new(Arc::clone(&self.wanted)),
+                    scaler: Mutex::default(),
+                    desired: AtomicU32::new(first.max(model.spec.scaling.min_replicas)),
+                    acting: tokio::sync::Mutex::default(),
+                    since: Instant::now(),
+                    seen: seen.into(),
+                    called: Mutex::default(),
+                })
+            });
+            *entry.model.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(model);
+            *entry.files.write().unwrap_or_else(PoisonError::into_inner) = files;
+            let least = model.spec.scaling.min_replicas.max(u32::from(called(model)));
+            entry.desired.fetch_max(least, Ordering::SeqCst);
+            Arc::clone(entry)
+        };
+        self.act(&entry).await
+    }
+
+    /// Makes and deletes Pods until there are as many as there should be, where that is this process' work, and says who can
+    /// answer.
+    async fn act(&self, entry: &Entry) -> Result<Observed, KubeError> {
+        let _one = entry.acting.lock().await;
+        let model = Arc::clone(&entry.model.read().unwrap_or_else(PoisonError::into_inner));
+        let files = entry.files.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(container) = &model.spec.container else {
+            return Ok(Observed { ready: 0, desired: 0, trouble: None });
+        };
+        let namespace = model.namespace().unwrap_or_default();
+        let acts = self.acts(&namespace);
+        let desired = entry.desired.load(Ordering::SeqCst);
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
+        let selector = format!("{MODEL}={}", pods::label(&model.name_any()));
+        let uid = model.uid();
+        let ours = |pod: &Pod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
+        let mut pods: Vec<Pod> = api.list(&ListParams::default().labels(&selector)).await?.items;
+        pods.retain(ours);
+        let number = |pod: &Pod| {
+            let name = pod.name_any();
+            name.rsplit_once('-').and_then(|(_, number)| number.parse::<u32>().ok()).unwrap_or(u32::MAX)
+        };
+        pods.sort_by_key(number);
+
+        let over = |pod: &&Pod| pods::is_over(pod) && pod.metadata.deletion_timestamp.is_none();
+        for pod in pods.iter().filter(over).filter(|_| acts) {
+            tracing::info!(pod = %pod.name_any(), "the Pod of a model ended and is made again");
+            delete(&api, &pod.name_any()).await?;
+        }
+        let going = |pod: &Pod| pod.metadata.deletion_timestamp.is_some() || pods::is_over(pod);
+        let staying: Vec<&Pod> = pods.iter().filter(|pod| !going(pod)).collect();
+        let surplus = match acts {
+            true => staying.iter().skip(desired as usize).map(|pod| pod.name_any()).collect::<Vec<_>>(),
+            false => Vec::new(),
+        };
+        let endpoints = |pod: &&&Pod| Some((pod.name_any(), pods::upstream(pod)?));
+        let replicas = staying.iter().filter_map(|pod| endpoints(&pod)).collect();
+        entry.fleet.set(replicas, &surplus, model.spec.scaling.concurrency as usize);
+        for name in surplus.iter().filter(|name| entry.fleet.busy(name) == 0) {
+            delete(&api, name).await?;
+        }
+        if acts && (staying.len() as u32) < desired {
+            let taken: HashSet<u32> = pods.iter().map(number).collect();
+            let free = (0..).filter(|index| !taken.contains(index));
+            for index in free.take(desired as usize - staying.len()) {
+                self.create(&api, &model, container, index, files.as_ref()).await?;
+            }
+        }
+        let ready = entry.fleet.ready();
+        if ready > 0 {
+            entry.seen.store(true, Ordering::SeqCst);
+        }
+        let trouble = pods.iter().filter(|pod| !going(pod)).find_map(pods::trouble);
+        Ok(Observed { ready, desired, trouble })
+    }
+
+    async fn create(
+        &self,
+        api: &Api<Pod>,
+        model: &Model,
+        container: &ModelContainer,
+        index: u32,
+        files: Option<&Files>,
+    ) -> Result<(), KubeError> {
+        let mut ports = Ports::of(container);
+        if self.config.shared_ports {
+            ports = Ports { http: self.port(ports.http), grpc: ports.grpc.map(|port| self.port(port)) };
+        }
+        let pod: Value = pods::pod(model, container, index, ports, files);
+        let pod: Pod = serde_json::from_value(pod).map_err(KubeError::SerdeError)?;
+        match api.create(&PostParams::default(), &pod).await {
+            Ok(_) => Ok(()),
+            // Somebody else made it, or its predecessor is not gone yet.
+            Err(KubeError::Api(status)) if status.code == 409 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The port itself if nobody has it, or another one.
+    fn port(&self, wanted: u16) -> u16 {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        given.retain(|_, since| since.elapsed() < PORT_KEPT);
+        let free = |port: u16| {
+            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
+            listener.and_then(|listener| listener.local_addr()).ok().map(|address| address.port())
+        };
+        let chosen = if given.contains_key(&wanted) { None } else { free(wanted) };
+        let other = || (0..16).filter_map(|_| free(0)).find(|port| !given.contains_key(port));
+        let port = chosen.or_else(other).unwrap_or(wanted);
+        given.insert(port, Instant::now());
+        port
+    }
+
+    /// Measures loads and scales, until dropped.
+    pub(crate) async fn scale(&self) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.tick().await,
+                () = self.wanted.notified() => self.wake().await,
+            }
+        }
+    }
+
+    async fn tick(&self) {
+        for (key, entry) in self.all() {
+            let model = Arc::clone(&entry.model.read().unwrap_or_else(PoisonError::into_inner));
+            if !self.acts(&key.namespace) {
+                // The load that decides is that of the replica which makes the Pods; it must know that others have some.
+                let load = entry.fleet.load();
+                if load.requests > 0 || entry.fleet.is_wanted() {
+                    self.call(&key, &entry, &model).await;
+                }
+                continue;
+            }
+            let mut wanted = {
+                let mut scaler = entry.scaler.lock().unwrap_or_else(PoisonError::into_inner);
+                scaler.tick(entry.fleet.load(), entry.fleet.ready(), &model.spec.scaling)
+            };
+            if !entry.seen.load(Ordering::SeqCst) && entry.since.elapsed() < STARTING {
+                wanted = wanted.max(1);
+            }
+            if called(&model) {
+                wanted = wanted.max(1);
+            }
+            let before = entry.desired.swap(wanted, Ordering::SeqCst);
+            if before != wanted {
+                tracing::info!(model = %key, before, wanted, "scaling");
+            }
+            // Surplus replicas that have answered all they had are deleted here.
+            if before != wanted || entry.fleet.has_leaving() {
+                self.act_or_log(&key, &entry).await;
+            }
+        }
+    }
+
+    /// Brings back models that have requests and no replica.
+    async fn wake(&self) {
+        for (key, entry) in self.all() {
+            if !entry.fleet.is_wanted() {
+                continue;
+            }
+            if !self.acts(&key.namespace) {
+                let model = Arc::clone(&entry.model.read().unwrap_or_else(PoisonError::into_inner));
+                self.call(&key, &entry, &model).await;
+            } else if entry.desired.load(Ordering::SeqCst) == 0 {
+                entry.desired.store(1, Ordering::SeqCst);
+                tracing::info!(model = %key, "waking");
+                self.act_or_log(&key, &entry).await;
+            }
+        }
+    }
+
+    /// Tells the replica that makes a model's Pods that there are requests elsewhere: it sees the Model change.
+    async fn call(&self, key: &ModelKey, entry: &Entry, model: &Model) {
+        {
+            let mut called = entry.called.lock().unwrap_or_else(PoisonError::into_inner);
+            let often = Duration::from_secs(u64::from(model.spec.scaling.idle_seconds)) / 3;
+            if called.is_some_and(|at| at.elapsed() < often) {
+                return;
+            }
+            *called = Some(Instant::now());
+        }
+        let api: Api<Model> = Api::namespaced(self.client.clone(), &key.namespace);
+        let now = Timestamp::now().to_string();
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {REQUESTED: now}}}));
+        if let Err(error) = api.patch(&key.name, &PatchParams::default(), &patch).await {
+            tracing::warn!(model = %key, %error, "could not ask for a replica; tried again");
+            *entry.called.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    async fn act_or_log(&self, key: &ModelKey, entry: &Entry) {
+        if let Err(error) = self.act(entry).await {
+            tracing::warn!(model = %key, %error, "the Pods of a model could not be changed; tried again");
+        }
+    }
+
+    /// A lease, if a replica has room.
+    pub(crate) fn try_lease(&self, key: &ModelKey) -> Option<Lease> {
+        self.entry(key)?.fleet.try_lease()
+    }
+
+    /// A lease, once a replica has room; `None` where there is no such model.
+    pub(crate) async fn lease(&self, key: &ModelKey) -> Option<Result<Lease, InferError>> {
+        let entry = self.entry(key)?;
+        Some(entry.fleet.lease().await)
+    }
+
+    /// Whether a model can answer; `None` where there is no such model.
+    pub(crate) fn state(&self, key: &ModelKey) -> Option<ModelState> {
+        let entry = self.entry(key)?;
+        let state = match (entry.fleet.ready(), entry.desired.load(Ordering::SeqCst)) {
+            (1.., _) => ModelState::Ready,
+            (0, 0) => ModelState::Idle,
+            (0, _) => ModelState::Loading,
+        };
+        Some(state)
+    }
+}
+
+/// Whether another replica had requests for the model lately.
+fn called(model: &Model) -> bool {
+    let Some(at) = model.annotations().get(REQUESTED).and_then(|at| at.parse::<Timestamp>().ok()) else {
+        return false;
+    };
+    let idle = i64::from(model.spec.scaling.idle_seconds);
+    Timestamp::now().as_second() - at.as_second() < idle
+}
+
+/// What keeps the template of a Model from being a Pod.
+pub(crate) fn problem(container: &ModelContainer) -> Option<String> {
+    pods::problem(container)
+}
+
+async fn delete(api: &Api<Pod>, name: &str) -> Result<(), KubeError> {
+    match api.delete(name, &DeleteParams::default()).await {
+        Ok(_) => Ok(()),
+        Err(KubeError::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
+    }
+}

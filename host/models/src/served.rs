@@ -1,0 +1,81 @@
+//! All models, whoever serves them: what the gateway asks for leases.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kube::Client;
+use purlin_gateway::{Lease, ModelKey, ModelState, Models};
+use purlin_kernel::shard::Holdings;
+use purlin_nn::{InferError, ModelMetadata};
+
+use crate::containers::{ContainerConfig, Containers};
+use crate::explain::Explainers;
+use crate::source::Sources;
+use crate::store::ModelStore;
+
+/// Models in memory and models in containers.
+pub struct Served {
+    pub(crate) store: Arc<ModelStore>,
+    pub(crate) containers: Containers,
+    pub(crate) explainers: Explainers,
+}
+
+impl Served {
+    /// No models yet. Those in memory take at most `budget` bytes together, as far as that can be told; Pods of the others
+    /// are made in the namespaces that this process holds.
+    pub fn new(
+        sources: Sources,
+        budget: u64,
+        client: Client,
+        containers: ContainerConfig,
+        holdings: Holdings,
+    ) -> Arc<Served> {
+        let store = ModelStore::new(sources, budget);
+        let containers = Containers::new(client, containers, holdings);
+        Arc::new(Served { store, containers, explainers: Explainers::default() })
+    }
+
+    /// All that are registered.
+    pub(crate) fn keys(&self) -> Vec<ModelKey> {
+        let mut keys = self.store.keys();
+        keys.extend(self.containers.keys());
+        keys.extend(self.explainers.keys());
+        keys
+    }
+
+    /// Forgets a model.
+    pub(crate) fn remove(&self, key: &ModelKey) {
+        self.store.remove(key);
+        self.containers.remove(key);
+        self.explainers.remove(key);
+    }
+}
+
+#[async_trait]
+impl Models for Served {
+    fn try_lease(&self, key: &ModelKey) -> Option<Lease> {
+        let lease = self.store.try_lease(key).or_else(|| self.containers.try_lease(key));
+        lease.or_else(|| self.explainers.lease(key))
+    }
+
+    async fn lease(&self, key: &ModelKey) -> Result<Lease, InferError> {
+        if let Some(lease) = self.explainers.lease(key) {
+            return Ok(lease);
+        }
+        match self.containers.lease(key).await {
+            Some(lease) => lease,
+            None => self.store.lease(key).await,
+        }
+    }
+
+    fn state(&self, key: &ModelKey) -> ModelState {
+        if self.explainers.lease(key).is_some() {
+            return ModelState::Ready;
+        }
+        self.containers.state(key).unwrap_or_else(|| self.store.state(key))
+    }
+
+    fn metadata(&self, key: &ModelKey) -> Option<Arc<ModelMetadata>> {
+        self.store.metadata(key)
+    }
+}

@@ -1,0 +1,116 @@
+//! The inference gateway, on a port of its own: of `purlin up`, and of each replica of `purlin run`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use kube::Client;
+use prometheus_client::registry::Registry;
+use purlin_gateway::{Gateway, GatewayConfig};
+use purlin_kernel::shard::Holdings;
+use purlin_models::{ContainerConfig, Served, Serving, ServingConfig, SourceConfig, Sources};
+use purlin_sandbox::StageResolver;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::parts::Parts;
+
+/// The largest model file that is downloaded.
+const MAX_FILE: u64 = 64 << 30;
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// A folder below which models may be read (`file:` and `pvc:` sources); may be given several times
+    #[arg(long, value_name = "DIR", help_heading = "Models")]
+    pub(crate) model_dir: Vec<PathBuf>,
+    /// Memory that models which are loaded may take together
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 30, help_heading = "Models")]
+    pub(crate) model_memory: u64,
+    /// The domain of the hosts under which models answer
+    #[arg(long, value_name = "DOMAIN", default_value = "localhost", help_heading = "Models")]
+    pub(crate) model_domain: String,
+}
+
+/// Where and for whom a gateway serves.
+pub(crate) struct Place {
+    /// Whose rights its loops have.
+    pub(crate) client: Client,
+    /// What of their work is this replica's.
+    pub(crate) holdings: Holdings,
+    /// How Pods of models are made.
+    pub(crate) containers: ContainerConfig,
+    /// Where others reach it, as `HOST:PORT`; by default where it listens.
+    pub(crate) address: Option<String>,
+}
+
+/// A gateway that has its port and its models, and serves nothing yet.
+pub(crate) struct GatewayParts {
+    gateway: Gateway,
+    served: Arc<Served>,
+    listener: TcpListener,
+    listens: SocketAddr,
+    client: Client,
+    config: ServingConfig,
+}
+
+/// Makes a gateway that keeps downloads in `cache`.
+pub(crate) fn start(
+    args: &ModelArgs,
+    cache: &Path,
+    listener: TcpListener,
+    place: Place,
+    metrics: &mut Registry,
+) -> Result<GatewayParts> {
+    let absolute = |folder: &PathBuf| {
+        std::fs::canonicalize(folder).with_context(|| format!("cannot use --model-dir {}", folder.display()))
+    };
+    let folders = args.model_dir.iter().map(absolute).collect::<Result<Vec<_>>>()?;
+    let sources = Sources::new(SourceConfig { folders, cache: cache.to_owned(), max_file: MAX_FILE });
+    let sources = sources.with_context(|| format!("cannot keep models in {}", cache.display()))?;
+    let Place { client, holdings, containers, address } = place;
+    let served = Served::new(sources, args.model_memory, client.clone(), containers, holdings.clone());
+    let gateway = Gateway::new(served.clone(), GatewayConfig::default());
+    gateway.register_metrics(metrics);
+    let listens = listener.local_addr().context("cannot tell where the gateway listens")?;
+    let authority = address.unwrap_or_else(|| listens.to_string());
+    let config = ServingConfig { authority, domain: args.model_domain.clone(), holdings };
+    Ok(GatewayParts { gateway, served, listener, listens, client, config })
+}
+
+impl GatewayParts {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listens
+    }
+
+    /// Serves, and follows the Model and Route resources once the kernel has defined them.
+    pub(crate) fn spawn(
+        self,
+        parts: &mut Parts,
+        stages: Arc<dyn StageResolver>,
+        mut kernel: purlin_kernel::Readiness,
+        stop: &CancellationToken,
+    ) {
+        let GatewayParts { gateway, served, listener, client, config, .. } = self;
+        let (serving_gateway, ending) = (gateway.clone(), stop.clone());
+        parts.spawn(async move {
+            serving_gateway.serve(listener, ending).await;
+            ("inference gateway", Ok(()))
+        });
+        let serving = Serving::new(client, stages, served, gateway, config);
+        let stop = stop.clone();
+        parts.spawn(async move {
+            let defined = tokio::select! {
+                ready = kernel.ready() => ready,
+                () = stop.cancelled() => false,
+            };
+            if defined {
+                serving.run(stop.clone()).await;
+            }
+            stop.cancelled().await;
+            ("models", Ok(()))
+        });
+    }
+}
