@@ -5,10 +5,12 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod error;
 mod source;
 mod table;
 
 pub use crate::answer::{Answer, Values};
+pub use crate::error::ModelError;
 pub use crate::source::{content, only_file};
 pub use crate::table::{Columns, Table};
 

@@ -54,7 +54,7 @@ mod tests {
 
     fn request(names: &[&str]) -> ModelRequest {
         ModelRequest {
-            context: Context { now_ms: 0, seed: 0, config: Vec::new() },
+            context: Context { now_ms: 0, seed: 0, config: String::new() },
             name: String::new(),
             version: String::new(),
             format: String::new(),
