@@ -10,8 +10,6 @@ pub(crate) enum Objective {
     Identity,
     /// A probability.
     Logistic,
-    /// The sum itself, of a model whose base score is a probability.
-    LogisticRaw,
     /// For targets that are positive.
     Exponential,
     /// Whether the sum is positive, as 1 or 0.
@@ -34,9 +32,9 @@ impl Objective {
             | "reg:expectileerror"
             | "rank:pairwise"
             | "rank:ndcg"
-            | "rank:map" => Objective::Identity,
+            | "rank:map"
+            | "binary:logitraw" => Objective::Identity,
             "reg:logistic" | "binary:logistic" => Objective::Logistic,
-            "binary:logitraw" => Objective::LogisticRaw,
             "binary:hinge" => Objective::Hinge,
             "count:poisson" | "reg:gamma" | "reg:tweedie" | "survival:cox" | "survival:aft" => {
                 Objective::Exponential
@@ -53,7 +51,7 @@ impl Objective {
     /// The sum that a base score, which is in the space of the answers, stands for.
     pub(crate) fn margin(self, base_score: f32) -> f32 {
         match self {
-            Objective::Logistic | Objective::LogisticRaw => -(1.0 / base_score - 1.0).ln(),
+            Objective::Logistic => -(1.0 / base_score - 1.0).ln(),
             Objective::Exponential => base_score.ln(),
             Objective::Identity | Objective::Hinge | Objective::Softmax | Objective::Softprob => base_score,
         }
@@ -67,7 +65,7 @@ impl Objective {
             }
         };
         match self {
-            Objective::Identity | Objective::LogisticRaw => {}
+            Objective::Identity => {}
             Objective::Logistic => each(sums, &sigmoid),
             Objective::Exponential => each(sums, &f32::exp),
             Objective::Hinge => each(sums, &|sum| if sum > 0.0 { 1.0 } else { 0.0 }),
