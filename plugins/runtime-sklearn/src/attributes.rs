@@ -1,10 +1,16 @@
 //! An estimator's attributes.
 
+use std::cell::Cell;
+
 use purlin_pickle::{Kind, Ref, Value};
 use purlin_tabular::{Columns, ModelError, Table, Values};
 
 /// Estimators within each other at most. What a pickle refers to may be what refers to it.
 const DEPTH: usize = 16;
+
+/// What may be read of a model for each of its bytes. A pickle may refer to the same thing any number of times; a model of
+/// scikit-learn has each of its numbers once, and they are looked at a few times.
+const READS: usize = 16;
 
 /// A fitted estimator.
 #[derive(Clone)]
@@ -14,15 +20,27 @@ pub(crate) struct Estimator<'a> {
     /// Where it is in the model, for errors.
     place: String,
     depth: usize,
+    /// What may still be read.
+    budget: &'a Cell<usize>,
 }
 
 impl<'a> Estimator<'a> {
-    /// The model itself.
-    pub(crate) fn whole(object: Ref<'a>) -> Result<Self, ModelError> {
-        Estimator::at(object, String::new(), 0)
+    /// What may be read of a model of so many bytes.
+    pub(crate) fn budget(bytes: usize) -> Cell<usize> {
+        Cell::new(bytes.saturating_mul(READS).saturating_add(1 << 20))
     }
 
-    fn at(object: Ref<'a>, before: String, depth: usize) -> Result<Self, ModelError> {
+    /// The model itself.
+    pub(crate) fn whole(object: Ref<'a>, budget: &'a Cell<usize>) -> Result<Self, ModelError> {
+        Estimator::at(object, String::new(), 0, budget)
+    }
+
+    fn at(
+        object: Ref<'a>,
+        before: String,
+        depth: usize,
+        budget: &'a Cell<usize>,
+    ) -> Result<Self, ModelError> {
         let place = if before.is_empty() { "the model".to_owned() } else { before.clone() };
         if depth > DEPTH {
             return Err(ModelError::malformed(
@@ -33,7 +51,7 @@ impl<'a> Estimator<'a> {
         match object.class() {
             Some((module, class)) if module == "sklearn" || module.starts_with("sklearn.") => {
                 let place = if before.is_empty() { class.to_owned() } else { format!("{before}: {class}") };
-                Ok(Estimator { object, class, place, depth })
+                Ok(Estimator { object, class, place, depth, budget })
             }
             Some((module, class)) => Err(ModelError::unsupported(
                 format!("{place}: {module}.{class}, which is none of scikit-learn's classes,"),
@@ -72,7 +90,23 @@ impl<'a> Estimator<'a> {
 
     /// An attribute that must be there.
     pub(crate) fn get(&self, name: &str) -> Result<Ref<'a>, ModelError> {
-        self.find(name).ok_or_else(|| self.wrong(name, "it is missing; was the estimator fitted?"))
+        let value = self.find(name);
+        let value = value.ok_or_else(|| self.wrong(name, "it is missing; was the estimator fitted?"))?;
+        self.spend(value, name)?;
+        Ok(value)
+    }
+
+    /// Counts a value that is read.
+    fn spend(&self, value: Ref<'a>, name: &str) -> Result<(), ModelError> {
+        let cost =
+            value.shape().unwrap_or_default().iter().fold(1_usize, |cost, size| cost.saturating_mul(*size));
+        match self.budget.get().checked_sub(cost.max(16)) {
+            Some(left) => {
+                self.budget.set(left);
+                Ok(())
+            }
+            None => Err(self.wrong(name, "the model refers to the same parts too often")),
+        }
     }
 
     pub(crate) fn number(&self, name: &str) -> Result<f64, ModelError> {
@@ -123,6 +157,7 @@ impl<'a> Estimator<'a> {
 
     /// [`matrix`](Estimator::matrix), of a value in the attribute.
     pub(crate) fn matrix_of(&self, value: Ref<'a>, name: &str, columns: usize) -> Result<Table, ModelError> {
+        self.spend(value, name)?;
         let shape = value.shape().unwrap_or_default();
         if columns == 0 || !matches!(shape.as_slice(), [width] | [_, width] if *width == columns) {
             return Err(self.wrong(name, format!("the shape is {shape:?}, not rows of {columns}")));
@@ -146,7 +181,8 @@ impl<'a> Estimator<'a> {
 
     /// [`child`](Estimator::child), of a value in the attribute.
     pub(crate) fn child_of(&self, value: Ref<'a>, name: &str) -> Result<Estimator<'a>, ModelError> {
-        Estimator::at(value, format!("{}.{name}", self.place), self.depth + 1)
+        self.spend(value, name)?;
+        Estimator::at(value, format!("{}.{name}", self.place), self.depth + 1, self.budget)
     }
 
     /// Estimators within this one.
@@ -208,18 +244,14 @@ impl<'a> Estimator<'a> {
     /// The estimator that sees the rows first, where it is another one.
     fn fitted_first(&self) -> Result<Option<Estimator<'a>>, ModelError> {
         match self.class {
-            "Pipeline" => {
-                for step in self.items("steps")? {
-                    let Some([_, estimator]) =
-                        step.items().and_then(|parts| <[Ref<'a>; 2]>::try_from(parts).ok())
-                    else {
-                        return Err(self.wrong("steps", "a step is no pair of a name and an estimator"));
-                    };
-                    if matches!(estimator.value(), Value::Object(_)) {
-                        return self.child_of(estimator, "steps").map(Some);
-                    }
+            "Pipeline" | "FeatureUnion" => {
+                let name = if self.class == "Pipeline" { "steps" } else { "transformer_list" };
+                let fitted =
+                    |step: Ref<'a>| step.items()?.get(1).copied().filter(|step| step.class().is_some());
+                match self.items(name)?.into_iter().find_map(fitted) {
+                    Some(first) => self.child_of(first, name).map(Some),
+                    None => Err(self.wrong(name, "there is no pair of a name and an estimator")),
                 }
-                Err(self.wrong("steps", "there is no estimator in them"))
             }
             "GridSearchCV" | "RandomizedSearchCV" | "HalvingGridSearchCV" | "HalvingRandomSearchCV" => {
                 self.child("best_estimator_").map(Some)

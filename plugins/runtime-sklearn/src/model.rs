@@ -93,7 +93,8 @@ impl Model {
     pub fn read(content: Vec<u8>) -> Result<Model, ModelError> {
         let pickle = Pickle::read(content, Limits::default());
         let pickle = pickle.map_err(|error| ModelError::malformed("the pickle", error.to_string()))?;
-        registry::model(&Estimator::whole(pickle.root())?)
+        let budget = Estimator::budget(pickle.size());
+        registry::model(&Estimator::whole(pickle.root(), &budget)?)
     }
 
     /// What it takes.

@@ -71,6 +71,11 @@ impl Pickle {
         Ref::new(self, self.root)
     }
 
+    /// Bytes of the pickle, after they were inflated.
+    pub fn size(&self) -> usize {
+        self.source.len()
+    }
+
     pub(crate) fn value(&self, id: Id) -> &Value {
         &self.values[id.index()]
     }

@@ -14,6 +14,9 @@ use crate::{Limits, call};
 /// How deep pickles may lie in pickles, as joblib puts arrays of objects.
 const DEPTH: usize = 8;
 
+/// Bytes that may be copied for each of the pickle's.
+const COPIES: usize = 16;
+
 /// Runs a pickle. What is built stays when one pickle within another ends.
 pub(crate) struct Machine<'a> {
     pub(crate) source: &'a [u8],
@@ -65,11 +68,13 @@ impl<'a> Machine<'a> {
         Ok(id)
     }
 
-    /// Counts bytes that are copied: what is remembered can be copied by each of many short instructions.
+    /// Counts bytes that are copied: what is remembered can be copied by each of many short instructions. Pickles that were
+    /// written to be read copy a few for each of their own.
     pub(crate) fn count(&mut self, bytes: usize) -> Result<(), Error> {
         self.made = self.made.saturating_add(bytes);
-        if self.made > self.limits.bytes {
-            return Err(Error::Limit { what: "bytes", limit: self.limits.bytes });
+        let limit = self.source.len().saturating_mul(COPIES).saturating_add(1 << 20);
+        if self.made > limit {
+            return Err(Error::Limit { what: "bytes that are copied", limit });
         }
         Ok(())
     }

@@ -201,7 +201,7 @@ impl<'a> Ref<'a> {
             }
             Kind::Bytes => {
                 let plain =
-                    |place: usize| String::from_utf8_lossy(element(place).trim_suffix_zeros()).into_owned();
+                    |place: usize| String::from_utf8_lossy(without_padding(element(place))).into_owned();
                 Ok(places.into_iter().map(plain).collect())
             }
             _ => Err(unfit(datatype, "texts")),
@@ -226,7 +226,7 @@ impl<'a> Ref<'a> {
         integers(bytes, record, place, datatype, &places)
     }
 
-    fn field(self, name: &str) -> Result<(&'a [u8], usize, usize, &'a Datatype, Vec<usize>), Error> {
+    fn field(self, name: &str) -> Result<Field<'a>, Error> {
         let Value::Array(Array { elements: Elements::Bytes(bytes), datatype, shape, column_major }) =
             self.value()
         else {
@@ -259,16 +259,14 @@ impl<'a> Ref<'a> {
     }
 }
 
-/// Without the zeros at the end.
-trait TrimZeros {
-    fn trim_suffix_zeros(&self) -> &[u8];
-}
+/// A field of an array of records: the records, the size of one, the field's place in it and type, and the places of the
+/// records in the order of rows.
+type Field<'a> = (&'a [u8], usize, usize, &'a Datatype, Vec<usize>);
 
-impl TrimZeros for [u8] {
-    fn trim_suffix_zeros(&self) -> &[u8] {
-        let length = self.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        &self[..length]
-    }
+/// Without the zeros at the end.
+fn without_padding(bytes: &[u8]) -> &[u8] {
+    let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    &bytes[..length]
 }
 
 fn unfit(datatype: &Datatype, wanted: &str) -> Error {
