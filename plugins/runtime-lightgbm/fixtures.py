@@ -11,7 +11,14 @@ import numpy
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
 FOLDER = pathlib.Path(__file__).parent / "tests/fixtures"
-COMMON = {"verbose": -1, "num_leaves": 5, "min_data_in_leaf": 5, "seed": 7, "num_threads": 1, "deterministic": True}
+COMMON = {
+    "verbose": -1,
+    "num_leaves": 5,
+    "min_data_in_leaf": 5,
+    "seed": 7,
+    "num_threads": 1,
+    "deterministic": True,
+}
 
 
 def save(name, booster, rows):
@@ -51,19 +58,53 @@ def main():
     train("binary-nan", holes(cancer, 1), malignant, objective="binary")
     train("binary-nan-unseen", cancer, malignant, objective="binary", rows=holes(cancer, 2)[::19])
     zeros = numpy.where(numpy.isnan(holes(cancer, 3)), 0, cancer)
-    train("binary-zero", zeros, malignant, objective="binary", zero_as_missing=True, rows=holes(zeros, 4)[::19])
-    train("binary-no-missing", cancer, malignant, objective="binary", use_missing=False, rows=holes(cancer, 5)[::19])
+    train(
+        "binary-zero", zeros, malignant, objective="binary", zero_as_missing=True, rows=holes(zeros, 4)[::19]
+    )
+    train(
+        "binary-no-missing",
+        cancer,
+        malignant,
+        objective="binary",
+        use_missing=False,
+        rows=holes(cancer, 5)[::19],
+    )
     train("multiclass", iris, species, objective="multiclass", num_class=3)
     train("multiclassova", iris, species, objective="multiclassova", num_class=3)
-    for objective in ("regression", "regression_l1", "huber", "fair", "quantile", "mape", "poisson", "gamma", "tweedie"):
+    for objective in (
+        "regression",
+        "regression_l1",
+        "huber",
+        "fair",
+        "quantile",
+        "mape",
+        "poisson",
+        "gamma",
+        "tweedie",
+    ):
         train(objective, diabetes, progression, objective=objective, rounds=4)
     train("regression-sqrt", diabetes, progression, objective="regression", reg_sqrt=True, rounds=4)
     scaled = (progression - progression.min()) / (progression.max() - progression.min())
     train("cross_entropy", diabetes, scaled, objective="cross_entropy", rounds=4)
     train("cross_entropy_lambda", diabetes, scaled, objective="cross_entropy_lambda", rounds=4)
-    train("forest", diabetes, progression, objective="regression", boosting="rf", bagging_freq=1, bagging_fraction=0.6)
+    train(
+        "forest",
+        diabetes,
+        progression,
+        objective="regression",
+        boosting="rf",
+        bagging_freq=1,
+        bagging_fraction=0.6,
+    )
     train("dart", diabetes, progression, objective="regression", boosting="dart", drop_rate=0.5)
-    train("linear", diabetes, progression, objective="regression", linear_tree=True, rows=holes(diabetes, 6)[::19])
+    train(
+        "linear",
+        diabetes,
+        progression,
+        objective="regression",
+        linear_tree=True,
+        rows=holes(diabetes, 6)[::19],
+    )
     ranks = numpy.digitize(progression, numpy.quantile(progression, [0.3, 0.6, 0.9]))
     groups = {"group": [34] * 13}
     for objective in ("lambdarank", "rank_xendcg"):
@@ -72,7 +113,9 @@ def main():
     kinds = random.integers(0, 70, 600)
     worth = numpy.where(kinds % 7 < 3, 5.0, -5.0) + random.normal(size=600)
     table = numpy.column_stack([kinds, random.normal(size=600)]).astype(float)
-    strange = [[value, 0.1] for value in (0, 1, 69, 70, 3.7, -0.5, -1, -7, 1e6, numpy.nan, 31, 32, 33, 63, 64)]
+    strange = [
+        [value, 0.1] for value in (0, 1, 69, 70, 3.7, -0.5, -1, -7, 1e6, numpy.nan, 31, 32, 33, 63, 64)
+    ]
     rows = numpy.concatenate([table[::29], numpy.array(strange)])
     train(
         "categories", table, worth, objective="regression", rows=rows,

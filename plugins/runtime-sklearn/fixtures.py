@@ -78,14 +78,28 @@ written = 0
 
 def plain(values):
     """As JSON, which has no NaN."""
-    return [None if isinstance(value, float) and numpy.isnan(value) else value for value in values.ravel().tolist()]
+    return [
+        None if isinstance(value, float) and numpy.isnan(value) else value
+        for value in values.ravel().tolist()
+    ]
 
 
 def save(name, model, rows, given=None):
     """Writes a model in the next of the ways that there are, and what it answers for the rows, given in their own form."""
     global written
     given = rows if given is None else given
-    ways = ["joblib", "pickle-5", "zlib", "pickle-4", "gzip", "pickle-2", "joblib", "pickle-0", "pickle-3", "pickle-1"]
+    ways = [
+        "joblib",
+        "pickle-5",
+        "zlib",
+        "pickle-4",
+        "gzip",
+        "pickle-2",
+        "joblib",
+        "pickle-0",
+        "pickle-3",
+        "pickle-1",
+    ]
     way = ways[written % len(ways)]
     written += 1
     if way.startswith("pickle"):
@@ -93,7 +107,9 @@ def save(name, model, rows, given=None):
         (FOLDER / file).write_bytes(pickle.dumps(model, int(way[-1])))
     else:
         file = f"{name}.joblib"
-        joblib.dump(model, FOLDER / file, compress={"joblib": 0, "zlib": ("zlib", 3), "gzip": ("gzip", 3)}[way])
+        joblib.dump(
+            model, FOLDER / file, compress={"joblib": 0, "zlib": ("zlib", 3), "gzip": ("gzip", 3)}[way]
+        )
     answer = model.predict(given)
     case = {
         "file": file,
@@ -137,7 +153,11 @@ def holes(features, seed):
 def old():
     forest = {"n_estimators": 4, "max_depth": 3, "random_state": 7}
     iris("old-forest", RandomForestClassifier(**forest))
-    iris("old-forest-weighted", RandomForestClassifier(class_weight={"setosa": 1, "versicolor": 5, "virginica": 2}, **forest), NAMES)
+    iris(
+        "old-forest-weighted",
+        RandomForestClassifier(class_weight={"setosa": 1, "versicolor": 5, "virginica": 2}, **forest),
+        NAMES,
+    )
     cancer("old-tree", DecisionTreeClassifier(max_depth=3))
     diabetes("old-forest-regressor", RandomForestRegressor(**forest))
     iris("old-gradient", GradientBoostingClassifier(n_estimators=3, max_depth=2))
@@ -166,7 +186,9 @@ def linear():
     cancer("lda-binary", LinearDiscriminantAnalysis())
     for loss in ("hinge", "log_loss", "modified_huber"):
         iris(f"sgd-{loss}", SGDClassifier(loss=loss, random_state=7))
-        cancer(f"sgd-binary-{loss}", make_pipeline(StandardScaler(), SGDClassifier(loss=loss, random_state=7)))
+        cancer(
+            f"sgd-binary-{loss}", make_pipeline(StandardScaler(), SGDClassifier(loss=loss, random_state=7))
+        )
     iris("linear-svc", LinearSVC())
     cancer("linear-svc-binary", LinearSVC())
     iris("ridge-classifier", RidgeClassifier())
@@ -205,10 +227,22 @@ def others():
     diabetes("neighbors-regressor", KNeighborsRegressor(), features=DIABETES[::4], target=PROGRESSION[::4])
     two = numpy.column_stack([PROGRESSION, -PROGRESSION])
     distance = KNeighborsRegressor(weights="distance")
-    fit("neighbors-targets", distance, DIABETES[::4], two[::4], numpy.concatenate([DIABETES[1::30], DIABETES[::60]]))
+    fit(
+        "neighbors-targets",
+        distance,
+        DIABETES[::4],
+        two[::4],
+        numpy.concatenate([DIABETES[1::30], DIABETES[::60]]),
+    )
     iris("mlp", MLPClassifier((5, 4), max_iter=100, random_state=7))
-    cancer("mlp-binary", make_pipeline(StandardScaler(), MLPClassifier(6, activation="tanh", max_iter=60, random_state=7)))
-    diabetes("mlp-regressor", MLPRegressor(hidden_layer_sizes=6, activation="logistic", max_iter=60, random_state=7))
+    cancer(
+        "mlp-binary",
+        make_pipeline(StandardScaler(), MLPClassifier(6, activation="tanh", max_iter=60, random_state=7)),
+    )
+    diabetes(
+        "mlp-regressor",
+        MLPRegressor(hidden_layer_sizes=6, activation="logistic", max_iter=60, random_state=7),
+    )
     diabetes("mlp-poisson", MLPRegressor(loss="poisson", hidden_layer_sizes=3, max_iter=20, random_state=7))
     two = MLPRegressor(hidden_layer_sizes=4, activation="identity", max_iter=60, random_state=7)
     diabetes("mlp-targets", two, numpy.column_stack([PROGRESSION, -PROGRESSION]))
@@ -221,13 +255,27 @@ def trees():
     iris("tree", DecisionTreeClassifier(max_depth=3), NAMES)
     iris("tree-single", DecisionTreeClassifier(), rows=IRIS[::17].astype(numpy.float32))
     iris("tree-weighted", DecisionTreeClassifier(max_depth=2, class_weight="balanced"))
-    fit("tree-missing", DecisionTreeClassifier(max_depth=4, random_state=7), holes(CANCER, 1), MALIGNANT, holes(CANCER, 1)[::30])
+    fit(
+        "tree-missing",
+        DecisionTreeClassifier(max_depth=4, random_state=7),
+        holes(CANCER, 1),
+        MALIGNANT,
+        holes(CANCER, 1)[::30],
+    )
     iris("extra-tree", ExtraTreeClassifier(max_depth=3, random_state=7))
     diabetes("tree-regressor", DecisionTreeRegressor(max_depth=4))
-    diabetes("tree-targets", DecisionTreeRegressor(max_depth=3), numpy.column_stack([PROGRESSION, -PROGRESSION]))
+    diabetes(
+        "tree-targets", DecisionTreeRegressor(max_depth=3), numpy.column_stack([PROGRESSION, -PROGRESSION])
+    )
     iris("forest", RandomForestClassifier(**forest))
     cancer("forest-binary", RandomForestClassifier(**forest))
-    fit("forest-missing", RandomForestClassifier(**forest), holes(CANCER, 2), MALIGNANT, holes(CANCER, 3)[::30])
+    fit(
+        "forest-missing",
+        RandomForestClassifier(**forest),
+        holes(CANCER, 2),
+        MALIGNANT,
+        holes(CANCER, 3)[::30],
+    )
     iris("extra-trees", ExtraTreesClassifier(**forest), NAMES)
     diabetes("forest-regressor", RandomForestRegressor(**forest))
     diabetes("extra-trees-regressor", ExtraTreesRegressor(**forest))
@@ -262,7 +310,11 @@ def pipelines():
             name += "-other"
         rows = IRIS[::17] * 1.2
         if name in ("standardscaler", "minmaxscaler"):
-            iris(f"{name}-single", Pipeline([("step", scaler), ("last", classifier)]), rows=rows.astype(numpy.float32))
+            iris(
+                f"{name}-single",
+                Pipeline([("step", scaler), ("last", classifier)]),
+                rows=rows.astype(numpy.float32),
+            )
         iris(name, Pipeline([("step", scaler), ("last", classifier)]), rows=rows)
     for strategy in ("mean", "median", "most_frequent", "constant"):
         imputer = SimpleImputer(strategy=strategy)
@@ -271,8 +323,19 @@ def pipelines():
     fit("imputer-zeros", make_pipeline(SimpleImputer(missing_values=0), classifier), IRIS.round(), SPECIES)
     kinds = IRIS.round()
     fit("one-hot", make_pipeline(OneHotEncoder(), classifier), kinds, SPECIES)
-    fit("one-hot-first", make_pipeline(OneHotEncoder(drop="first", sparse_output=False), classifier), kinds, SPECIES)
-    fit("one-hot-binary", make_pipeline(OneHotEncoder(drop="if_binary"), classifier), kinds > 3, SPECIES, (kinds > 3)[::17] * 1.0)
+    fit(
+        "one-hot-first",
+        make_pipeline(OneHotEncoder(drop="first", sparse_output=False), classifier),
+        kinds,
+        SPECIES,
+    )
+    fit(
+        "one-hot-binary",
+        make_pipeline(OneHotEncoder(drop="if_binary"), classifier),
+        kinds > 3,
+        SPECIES,
+        (kinds > 3)[::17] * 1.0,
+    )
     ignoring = make_pipeline(OneHotEncoder(handle_unknown="ignore"), classifier)
     fit("one-hot-unknown", ignoring, kinds, SPECIES, numpy.concatenate([kinds[::17], [[99, 3, 1, -1]]]))
     ordinal = make_pipeline(OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), classifier)
@@ -285,12 +348,16 @@ def pipelines():
         ]
     )
     fit("columns", make_pipeline(mixed, classifier), kinds, NAMES)
-    rest = ColumnTransformer([("scale", MinMaxScaler(), [False, True, False, False])], remainder="passthrough")
+    rest = ColumnTransformer(
+        [("scale", MinMaxScaler(), [False, True, False, False])], remainder="passthrough"
+    )
     iris("columns-rest", make_pipeline(rest, RandomForestClassifier(4, max_depth=3, random_state=7)))
     import pandas
 
     table = pandas.DataFrame(IRIS, columns=["a", "b", "c", "d"])
-    named = make_pipeline(ColumnTransformer([("scale", StandardScaler(), ["d", "a"])], remainder=MaxAbsScaler()), classifier)
+    named = make_pipeline(
+        ColumnTransformer([("scale", StandardScaler(), ["d", "a"])], remainder=MaxAbsScaler()), classifier
+    )
     named.fit(table, SPECIES)
     save("columns-named", named, IRIS[::17], table.iloc[::17])
     iris("union", make_pipeline(FeatureUnion([("a", PCA(2)), ("b", StandardScaler())]), classifier))

@@ -62,17 +62,30 @@ def main():
         "reg:tweedie", "count:poisson", "survival:cox",
     ):  # fmt: skip
         train(objective.replace(":", "-"), diabetes, progression, objective=objective)
-    train("reg-quantileerror", diabetes, progression, objective="reg:quantileerror", quantile_alpha=[0.2, 0.8])
+    train(
+        "reg-quantileerror", diabetes, progression, objective="reg:quantileerror", quantile_alpha=[0.2, 0.8]
+    )
     ranks = numpy.digitize(progression, numpy.quantile(progression, [0.3, 0.6, 0.9]))
     for objective in ("rank:pairwise", "rank:ndcg"):
         train(objective.replace(":", "-"), diabetes, ranks, objective=objective, group=[34] * 13)
     train("rank-map", diabetes, ranks > 2, objective="rank:map", group=[34] * 13)
     two = numpy.column_stack([progression, -progression])
     train("targets", diabetes, two, objective="reg:squarederror")
-    train("dart", diabetes, progression, objective="reg:squarederror", booster="dart", rate_drop=0.5, rounds=8)
-    train("dart-classes", iris, species, objective="multi:softprob", num_class=3, booster="dart", rate_drop=0.5)
+    train(
+        "dart", diabetes, progression, objective="reg:squarederror", booster="dart", rate_drop=0.5, rounds=8
+    )
+    train(
+        "dart-classes", iris, species, objective="multi:softprob", num_class=3, booster="dart", rate_drop=0.5
+    )
     train("forest", diabetes, progression, rounds=2, num_parallel_tree=4, subsample=0.6, eta=1)
-    train("linear", diabetes, progression, objective="reg:squarederror", booster="gblinear", rows=holes(diabetes, 3)[::19])
+    train(
+        "linear",
+        diabetes,
+        progression,
+        objective="reg:squarederror",
+        booster="gblinear",
+        rows=holes(diabetes, 3)[::19],
+    )
     train("linear-classes", iris, species, objective="multi:softprob", num_class=3, booster="gblinear")
     lossguide = {"tree_method": "hist", "grow_policy": "lossguide", "max_leaves": 6, "max_depth": 0}
     train("lossguide", diabetes, progression, ending="ubj", **lossguide)
