@@ -1,6 +1,7 @@
 """Makes tests/fixtures with LightGBM itself: a model each, and rows with what the library answers for them.
 
-Needs lightgbm==4.7.0 and scikit-learn==1.9.1. What it writes is committed; run it again to add a case.
+Needs lightgbm==4.7.0 and scikit-learn==1.9.1. With lightgbm==3.3.5 it makes the models of old releases only, whose names
+begin with `old-`. What it writes is committed; run it again to add a case.
 """
 
 import json
@@ -53,6 +54,11 @@ def main():
     cancer = cancer[:, :8]
     iris, species = load_iris(return_X_y=True)
     diabetes, progression = load_diabetes(return_X_y=True)
+    if lightgbm.__version__.startswith("3."):
+        train("old-binary", holes(cancer, 1), malignant, objective="binary")
+        train("old-multiclass", iris, species, objective="multiclass", num_class=3)
+        train("old-regression", diabetes, progression, objective="regression")
+        return
 
     train("binary", cancer, malignant, objective="binary", sigmoid=1.5)
     train("binary-nan", holes(cancer, 1), malignant, objective="binary")

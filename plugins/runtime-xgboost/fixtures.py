@@ -1,6 +1,7 @@
 """Makes tests/fixtures with XGBoost itself: a model each, and rows with what the library answers for them.
 
-Needs xgboost==3.2.0 (or xgboost-cpu) and scikit-learn==1.9.1. What it writes is committed; run it again to add a case.
+Needs xgboost==3.2.0 (or xgboost-cpu) and scikit-learn==1.9.1. With xgboost==2.1.4 it makes the models of old releases only,
+whose names begin with `old-`. What it writes is committed; run it again to add a case.
 """
 
 import json
@@ -50,6 +51,13 @@ def main():
     cancer = cancer[:, :8]
     iris, species = load_iris(return_X_y=True)
     diabetes, progression = load_diabetes(return_X_y=True)
+    if xgboost.__version__.startswith("2."):
+        train("old-binary-logistic", cancer, malignant, objective="binary:logistic")
+        train("old-logitraw", cancer, malignant, objective="binary:logitraw", ending="ubj")
+        train("old-multi-softprob", iris, species, objective="multi:softprob", num_class=3)
+        train("old-poisson", diabetes, progression, objective="count:poisson")
+        train("old-dart", diabetes, progression, booster="dart", rate_drop=0.5)
+        return
     for objective in ("binary:logistic", "binary:logitraw", "binary:hinge", "reg:logistic"):
         train(objective.replace(":", "-"), cancer, malignant, objective=objective)
     train("missing", holes(cancer, 1), malignant, objective="binary:logistic", ending="ubj")

@@ -1,10 +1,9 @@
 //! Steps for parts of the columns, whose results stand side by side.
 
-use purlin_pickle::{Ref, Value};
-use purlin_tabular::{ModelError, Table};
+use purlin_pickle::{Kind, Ref, Value};
+use purlin_tabular::{ModelError, Table, Values};
 
 use crate::attributes::Estimator;
-use crate::encode::chosen;
 use crate::model::{InputError, Transform, check};
 use crate::registry::{Step, transformer};
 use crate::select::Kept;
@@ -23,8 +22,7 @@ struct Parts {
 /// `ColumnTransformer`
 pub(crate) fn columns(estimator: &Estimator<'_>, columns: usize) -> Result<Step, ModelError> {
     let (mut parts, mut after) = (Vec::new(), 0);
-    let weights = estimator.find("transformer_weights").is_some();
-    if weights {
+    if estimator.find("transformer_weights").is_some() {
         return Err(estimator.unsupported("transformer_weights"));
     }
     for item in estimator.items("transformers_")? {
@@ -78,6 +76,63 @@ fn whole(estimator: &Estimator<'_>, parts: Vec<Part>, after: usize) -> Result<St
         return Err(estimator.wrong("transformers_", "no columns are left"));
     }
     Ok((Box::new(Parts { parts, after }), after))
+}
+
+/// The columns that a step of a part of them is for: numbers, a slice, a mask or names.
+fn chosen(estimator: &Estimator<'_>, value: Ref<'_>, columns: usize) -> Result<Vec<usize>, ModelError> {
+    let wrong = |reason: String| estimator.wrong("transformers_", reason);
+    let place = |index: i64| {
+        let place = if index < 0 { index + columns as i64 } else { index };
+        usize::try_from(place)
+            .ok()
+            .filter(|place| *place < columns)
+            .ok_or_else(|| wrong(format!("there is no column {index} of {columns}")))
+    };
+    let named = |name: &str| {
+        let names = estimator.labels("feature_names_in_").ok();
+        let Some(Values::Texts(names)) = names else {
+            return Err(wrong(format!("a column is chosen by the name {name:?}, and the columns have none")));
+        };
+        let found = names.iter().position(|other| other == name).filter(|found| *found < columns);
+        found.ok_or_else(|| wrong(format!("there is no column {name:?}")))
+    };
+    if let Some(("builtins" | "__builtin__", "slice")) = value.class() {
+        let bound =
+            |index: usize| value.argument(index).filter(|bound| !bound.is_none()).and_then(Ref::integer);
+        if bound(2).is_some_and(|step| step != 1) {
+            return Err(estimator.unsupported("a slice with a step"));
+        }
+        let edge = |bound: i64| {
+            let bound = if bound < 0 { bound + columns as i64 } else { bound };
+            usize::try_from(bound).unwrap_or(0).min(columns)
+        };
+        return Ok((bound(0).map_or(0, edge)..bound(1).map_or(columns, edge)).collect());
+    }
+    if let Some(name) = value.text() {
+        return named(name).map(|place| vec![place]);
+    }
+    if let Value::Integer(index) = value.value() {
+        return place(*index).map(|place| vec![place]);
+    }
+    let mask = match value.value() {
+        Value::Array(array) => array.datatype.kind == Kind::Bool,
+        _ => value.items().is_some_and(|items| {
+            !items.is_empty() && items.iter().all(|item| matches!(item.value(), Value::Bool(_)))
+        }),
+    };
+    if let Ok(indices) = value.integers() {
+        if mask {
+            if indices.len() != columns {
+                return Err(wrong(format!("a mask has {} places for {columns} columns", indices.len())));
+            }
+            return Ok((0..columns).filter(|column| indices[*column] != 0).collect());
+        }
+        return indices.into_iter().map(place).collect();
+    }
+    match value.texts() {
+        Ok(names) => names.iter().map(|name| named(name)).collect(),
+        Err(error) => Err(wrong(error.to_string())),
+    }
 }
 
 impl Transform for Parts {

@@ -1,7 +1,7 @@
 //! Steps that fill in, encode and multiply columns.
 
-use purlin_pickle::{Ref, Value};
-use purlin_tabular::{ModelError, Table, Values};
+use purlin_pickle::Ref;
+use purlin_tabular::{ModelError, Table};
 
 use crate::attributes::Estimator;
 use crate::model::{InputError, Transform};
@@ -264,70 +264,4 @@ impl Transform for Polynomial {
         }
         Ok(Table { columns: self.terms.len(), values, single })
     }
-}
-
-/// The columns that a step of a part of them is for: numbers, a slice, a mask or names.
-pub(crate) fn chosen(
-    estimator: &Estimator<'_>,
-    value: Ref<'_>,
-    columns: usize,
-) -> Result<Vec<usize>, ModelError> {
-    let wrong = |reason: String| estimator.wrong("transformers_", reason);
-    let place = |index: i64| {
-        let place = if index < 0 { index + columns as i64 } else { index };
-        usize::try_from(place)
-            .ok()
-            .filter(|place| *place < columns)
-            .ok_or_else(|| wrong(format!("there is no column {index} of {columns}")))
-    };
-    let named = |name: &str| {
-        let names = estimator.labels("feature_names_in_").ok();
-        let Some(Values::Texts(names)) = names else {
-            return Err(wrong(format!("a column is chosen by the name {name:?}, and the columns have none")));
-        };
-        let found = names.iter().position(|other| other == name).filter(|found| *found < columns);
-        found.ok_or_else(|| wrong(format!("there is no column {name:?}")))
-    };
-    if let Some(("builtins" | "__builtin__", "slice")) = call_of(value) {
-        let bound =
-            |index: usize| value.argument(index).filter(|bound| !bound.is_none()).and_then(Ref::integer);
-        if bound(2).is_some_and(|step| step != 1) {
-            return Err(estimator.unsupported("a slice with a step"));
-        }
-        let edge = |bound: i64| {
-            let bound = if bound < 0 { bound + columns as i64 } else { bound };
-            usize::try_from(bound).unwrap_or(0).min(columns)
-        };
-        return Ok((bound(0).map_or(0, edge)..bound(1).map_or(columns, edge)).collect());
-    }
-    if let Some(name) = value.text() {
-        return named(name).map(|place| vec![place]);
-    }
-    if let Value::Integer(index) = value.value() {
-        return place(*index).map(|place| vec![place]);
-    }
-    let mask = match value.value() {
-        Value::Array(array) => array.datatype.kind == purlin_pickle::Kind::Bool,
-        _ => value.items().is_some_and(|items| {
-            !items.is_empty() && items.iter().all(|item| matches!(item.value(), Value::Bool(_)))
-        }),
-    };
-    if let Ok(indices) = value.integers() {
-        if mask {
-            if indices.len() != columns {
-                return Err(wrong(format!("a mask has {} places for {columns} columns", indices.len())));
-            }
-            return Ok((0..columns).filter(|column| indices[*column] != 0).collect());
-        }
-        return indices.into_iter().map(place).collect();
-    }
-    match value.texts() {
-        Ok(names) => names.iter().map(|name| named(name)).collect(),
-        Err(error) => Err(wrong(error.to_string())),
-    }
-}
-
-/// What an object was made by calling.
-fn call_of(value: Ref<'_>) -> Option<(&str, &str)> {
-    value.class()
 }

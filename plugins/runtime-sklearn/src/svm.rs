@@ -54,8 +54,6 @@ struct Machine {
     starts: Vec<usize>,
     /// Slope and offset of the sigmoid of each pair.
     sigmoids: Option<(Vec<f64>, Vec<f64>)>,
-    /// Whether equal votes are broken by the sums.
-    breaks_ties: bool,
 }
 
 pub(crate) fn predictor(estimator: &Estimator<'_>, columns: usize) -> Result<Predictor, ModelError> {
@@ -72,7 +70,6 @@ pub(crate) fn predictor(estimator: &Estimator<'_>, columns: usize) -> Result<Pre
         vectors,
         weights,
         sigmoids: None,
-        breaks_ties: false,
     };
     if !classifier {
         if machine.intercepts.len() != 1 || machine.weights.len() != 1 {
@@ -98,8 +95,7 @@ pub(crate) fn predictor(estimator: &Estimator<'_>, columns: usize) -> Result<Pre
     if end != machine.vectors.len() {
         return Err(estimator.wrong(name, format!("it counts {end} vectors of {}", machine.vectors.len())));
     }
-    machine.breaks_ties = estimator.flag("break_ties", false) && count > 2;
-    if machine.breaks_ties {
+    if estimator.flag("break_ties", false) && count > 2 {
         return Err(estimator.unsupported("break_ties=True"));
     }
     let slopes = ["_probA", "probA_"].into_iter().find(|name| estimator.find(name).is_some());

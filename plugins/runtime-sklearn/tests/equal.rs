@@ -87,7 +87,7 @@ fn answers_are_those_of_the_library() {
         wrong.extend(
             difference(&answer, &case["answers"], dtype, tolerance).map(|why| format!("{name}: {why}")),
         );
-        assert_eq!(answer.width.map(|width| Value::from(width)).as_ref(), case["shape"].get(1), "{name}");
+        assert_eq!(answer.width.map(Value::from).as_ref(), case["shape"].get(1), "{name}");
         assert_eq!(model.output(false), (answer.values.datatype(), answer.width), "{name}");
         let expected = &case["probabilities"];
         assert_eq!(model.has_probabilities(), !expected.is_null(), "{name}: probabilities");

@@ -234,7 +234,8 @@ mod tests {
         {
             stump(&mut forest, Test::UpTo(-1.0), missing);
         }
-        let left = |value: f64| (0..5).map(|tree| forest.leaf(tree, &[value]) % 2 == 0).collect::<Vec<_>>();
+        let left =
+            |value: f64| (0..5).map(|tree| forest.leaf(tree, &[value]).is_multiple_of(2)).collect::<Vec<_>>();
         assert_eq!(left(f64::NAN), [true, false, false, true, false]);
         assert_eq!(left(0.0), [false, false, false, true, false]);
         assert_eq!(left(-1.0), [true; 5]);
