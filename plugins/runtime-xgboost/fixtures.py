@@ -77,6 +77,9 @@ def main():
     for objective in ("rank:pairwise", "rank:ndcg"):
         train(objective.replace(":", "-"), diabetes, ranks, objective=objective, group=[34] * 13)
     train("rank-map", diabetes, ranks > 2, objective="rank:map", group=[34] * 13)
+    times = xgboost.DMatrix(diabetes, label_lower_bound=progression, label_upper_bound=progression)
+    survival = xgboost.train({**COMMON, "objective": "survival:aft"}, times, 4)
+    save("survival-aft", survival, diabetes[::19])
     two = numpy.column_stack([progression, -progression])
     train("targets", diabetes, two, objective="reg:squarederror")
     train(

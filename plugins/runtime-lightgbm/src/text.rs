@@ -65,7 +65,9 @@ fn head(section: &Section<'_>) -> Result<Booster, ModelError> {
     let count = last + 1;
     let names: Vec<String> =
         section.text("feature_names").unwrap_or("").split_ascii_whitespace().map(str::to_owned).collect();
-    let names = if names.len() == count { names } else { Vec::new() };
+    // Features that had no names are called so.
+    let plain = names.iter().enumerate().all(|(index, name)| *name == format!("Column_{index}"));
+    let names = if names.len() == count && !plain { names } else { Vec::new() };
     Ok(Booster {
         columns: Columns { count, names },
         forest: Forest::new(count),
@@ -79,7 +81,7 @@ fn head(section: &Section<'_>) -> Result<Booster, ModelError> {
 
 fn whole(booster: Booster) -> Result<Booster, ModelError> {
     let (trees, each) = (booster.forest.trees(), booster.per_iteration);
-    if !trees.is_multiple_of(each) {
+    if trees == 0 || !trees.is_multiple_of(each) {
         let reason = format!("there are {trees} trees, and {each} in each iteration");
         return Err(ModelError::malformed("the file", reason));
     }

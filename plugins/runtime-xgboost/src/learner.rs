@@ -11,6 +11,9 @@ use crate::{tree, ubjson};
 /// Features and sums of a model at most.
 const MOST: usize = 1 << 20;
 
+/// Sums at most of a model without trees, which takes no more bytes for more of them.
+const NO_TREES: usize = 1024;
+
 pub(crate) fn read(content: &[u8]) -> Result<Booster, ModelError> {
     let start = content.trim_ascii_start();
     let document = match (start.first(), start.get(1)) {
@@ -94,6 +97,13 @@ fn trees(model: &Node, features: usize, groups: usize, drop: Option<&[f64]>) -> 
     if info.len() != trees.len() || drop.is_some_and(|drop| drop.len() != trees.len()) {
         let reason = format!("there are {} trees, and not as many in the lists beside them", trees.len());
         return Err(ModelError::malformed("tree_info", reason));
+    }
+    // A model that was stopped before its first tree has none.
+    if groups > trees.len().max(NO_TREES) {
+        return Err(ModelError::malformed(
+            "tree_info",
+            format!("there are {} trees for {groups} sums", trees.len()),
+        ));
     }
     if let Some(group) = info.iter().find(|group| !(0.0..groups as f64).contains(*group)) {
         return Err(ModelError::malformed("tree_info", format!("there is no class or target {group}")));

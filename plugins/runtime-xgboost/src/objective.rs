@@ -29,7 +29,6 @@ impl Objective {
             | "reg:pseudohubererror"
             | "reg:absoluteerror"
             | "reg:quantileerror"
-            | "reg:expectileerror"
             | "rank:pairwise"
             | "rank:ndcg"
             | "rank:map"
