@@ -37,7 +37,7 @@ def save(name, booster, rows):
 def train(name, features, target, rounds=8, rows=None, dataset=None, **parameters):
     data = lightgbm.Dataset(features, target, **(dataset or {}))
     booster = lightgbm.train({**COMMON, **parameters}, data, rounds)
-    save(name, booster, features[::19] if rows is None else rows)
+    save(name, booster, features[::37] if rows is None else rows)
 
 
 def holes(features, seed):
@@ -62,10 +62,10 @@ def main():
 
     train("binary", cancer, malignant, objective="binary", sigmoid=1.5)
     train("binary-nan", holes(cancer, 1), malignant, objective="binary")
-    train("binary-nan-unseen", cancer, malignant, objective="binary", rows=holes(cancer, 2)[::19])
+    train("binary-nan-unseen", cancer, malignant, objective="binary", rows=holes(cancer, 2)[::37])
     zeros = numpy.where(numpy.isnan(holes(cancer, 3)), 0, cancer)
     train(
-        "binary-zero", zeros, malignant, objective="binary", zero_as_missing=True, rows=holes(zeros, 4)[::19]
+        "binary-zero", zeros, malignant, objective="binary", zero_as_missing=True, rows=holes(zeros, 4)[::37]
     )
     train(
         "binary-no-missing",
@@ -73,7 +73,7 @@ def main():
         malignant,
         objective="binary",
         use_missing=False,
-        rows=holes(cancer, 5)[::19],
+        rows=holes(cancer, 5)[::37],
     )
     train("multiclass", iris, species, objective="multiclass", num_class=3)
     train("multiclassova", iris, species, objective="multiclassova", num_class=3)
@@ -109,7 +109,7 @@ def main():
         progression,
         objective="regression",
         linear_tree=True,
-        rows=holes(diabetes, 6)[::19],
+        rows=holes(diabetes, 6)[::37],
     )
     ranks = numpy.digitize(progression, numpy.quantile(progression, [0.3, 0.6, 0.9]))
     groups = {"group": [34] * 13}

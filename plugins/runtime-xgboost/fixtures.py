@@ -34,7 +34,7 @@ def train(name, features, target, rounds=5, rows=None, ending="json", group=None
     if group:
         data.set_group(group)
     booster = xgboost.train({**COMMON, **parameters}, data, rounds)
-    save(name, booster, features[::19] if rows is None else rows, ending)
+    save(name, booster, features[::37] if rows is None else rows, ending)
 
 
 def holes(features, seed):
@@ -61,7 +61,7 @@ def main():
     for objective in ("binary:logistic", "binary:logitraw", "binary:hinge", "reg:logistic"):
         train(objective.replace(":", "-"), cancer, malignant, objective=objective)
     train("missing", holes(cancer, 1), malignant, objective="binary:logistic", ending="ubj")
-    train("missing-unseen", cancer, malignant, objective="binary:logistic", rows=holes(cancer, 2)[::19])
+    train("missing-unseen", cancer, malignant, objective="binary:logistic", rows=holes(cancer, 2)[::37])
     train("base-score", cancer, malignant, objective="binary:logistic", base_score=0.3, ending="bst")
     for objective in ("multi:softmax", "multi:softprob"):
         train(objective.replace(":", "-"), iris, species, objective=objective, num_class=3)
@@ -95,7 +95,7 @@ def main():
         progression,
         objective="reg:squarederror",
         booster="gblinear",
-        rows=holes(diabetes, 3)[::19],
+        rows=holes(diabetes, 3)[::37],
     )
     train("linear-classes", iris, species, objective="multi:softprob", num_class=3, booster="gblinear")
     lossguide = {"tree_method": "hist", "grow_policy": "lossguide", "max_leaves": 6, "max_depth": 0}
