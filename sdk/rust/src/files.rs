@@ -11,7 +11,15 @@ const PIECE: u32 = 4 << 20;
 /// # Errors
 /// The model has no such file; the fault names its source.
 pub fn read(name: &str) -> Result<Vec<u8>, Fault> {
-    let mut content = Vec::new();
+    read_sized(name, 0)
+}
+
+/// A whole file of about so many bytes. Saying how many spares a large file from being moved as it grows.
+///
+/// # Errors
+/// The model has no such file; the fault names its source.
+pub fn read_sized(name: &str, size: u64) -> Result<Vec<u8>, Fault> {
+    let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
     loop {
         let piece = model_files::read(name, content.len() as u64, PIECE);
         let piece = piece.ok_or_else(|| missing(name))?;

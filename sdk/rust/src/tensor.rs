@@ -72,21 +72,25 @@ pub fn integers(shape: &[u64], values: &[i64]) -> Result<Tensor, Fault> {
 /// # Errors
 /// The plugin holds too many tensors.
 pub fn texts<T: AsRef<[u8]>>(values: &[T]) -> Result<Tensor, Fault> {
+    Tensor::make(Datatype::Bytes, &[values.len() as u64], &framed(values)).map_err(Fault::Failed)
+}
+
+/// The elements of a tensor of BYTES: each content behind its length. A content of 4 GiB or more is cut there.
+pub fn framed<T: AsRef<[u8]>>(values: &[T]) -> Vec<u8> {
     let mut data = Vec::new();
     for value in values {
         let value = value.as_ref();
-        let length =
-            u32::try_from(value.len()).map_err(|_| Fault::Failed("a text is too long".to_owned()))?;
+        let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
         data.extend_from_slice(&length.to_le_bytes());
-        data.extend_from_slice(value);
+        data.extend_from_slice(&value[..length as usize]);
     }
-    Tensor::make(Datatype::Bytes, &[values.len() as u64], &data).map_err(Fault::Failed)
+    data
 }
 
 /// The elements of a numeric tensor as numbers. `field` names the tensor where it is not numeric.
 ///
 /// # Errors
-/// The tensor is of FP16, BF16 or BYTES.
+/// The tensor is of BYTES.
 pub fn numbers(tensor: &Tensor, field: &str) -> Result<Vec<f64>, Fault> {
     of_bytes(tensor.datatype(), &tensor.data(), field)
 }
@@ -94,7 +98,7 @@ pub fn numbers(tensor: &Tensor, field: &str) -> Result<Vec<f64>, Fault> {
 /// [`numbers`], from the elements themselves.
 ///
 /// # Errors
-/// The datatype is FP16, BF16 or BYTES.
+/// The datatype is BYTES.
 pub fn of_bytes(datatype: Datatype, data: &[u8], field: &str) -> Result<Vec<f64>, Fault> {
     fn each<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
         data.as_chunks::<N>().0.iter().map(|chunk| number(*chunk)).collect()
@@ -110,11 +114,26 @@ pub fn of_bytes(datatype: Datatype, data: &[u8], field: &str) -> Result<Vec<f64>
         Datatype::Int64 => each(data, |chunk| i64::from_le_bytes(chunk) as f64),
         Datatype::Fp32 => each(data, |chunk| f64::from(f32::from_le_bytes(chunk))),
         Datatype::Fp64 => each(data, f64::from_le_bytes),
-        Datatype::Fp16 | Datatype::Bf16 | Datatype::Bytes => {
+        Datatype::Fp16 => each(data, |chunk| half(u16::from_le_bytes(chunk))),
+        // The upper half of an FP32.
+        Datatype::Bf16 => each(data, |[low, high]: [u8; 2]| f64::from(f32::from_le_bytes([0, 0, low, high]))),
+        Datatype::Bytes => {
             let reason = "this model takes numbers; send FP32 or FP64";
             return Err(fault::invalid(format!("{field}.datatype"), datatype.name(), reason));
         }
     })
+}
+
+/// A number of IEEE 754's binary16.
+fn half(bits: u16) -> f64 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+    sign * match exponent {
+        0 => fraction * 2.0_f64.powi(-24),
+        31 if fraction == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (1.0 + fraction / 1024.0) * 2.0_f64.powi(exponent - 15),
+    }
 }
 
 /// The elements of a tensor of BYTES.
@@ -128,4 +147,33 @@ pub fn contents(tensor: &Tensor) -> Vec<Vec<u8>> {
         rest = behind;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Datatype, framed, of_bytes};
+
+    #[test]
+    fn numbers_of_16_bits_are_read() {
+        let cases = [
+            (Datatype::Fp16, 0x3c00, 1.0),
+            (Datatype::Fp16, 0xc000, -2.0),
+            (Datatype::Fp16, 0x7bff, 65504.0),
+            (Datatype::Fp16, 0x0001, 2.0_f64.powi(-24)),
+            (Datatype::Fp16, 0x7c00, f64::INFINITY),
+            (Datatype::Bf16, 0x3f80, 1.0),
+            (Datatype::Bf16, 0xc2f7, -123.5),
+        ];
+        for (datatype, bits, expected) in cases {
+            let found = of_bytes(datatype, &u16::to_le_bytes(bits), "inputs[0]").expect("a number");
+            assert_eq!(found, [expected], "{datatype:?} {bits:#x}");
+        }
+        assert!(of_bytes(Datatype::Fp16, &[1, 0x7c], "x").is_ok_and(|found| found[0].is_nan()));
+        assert!(of_bytes(Datatype::Bytes, &[], "x").is_err());
+    }
+
+    #[test]
+    fn texts_stand_behind_their_lengths() {
+        assert_eq!(framed(&["ab", ""]), [2, 0, 0, 0, b'a', b'b', 0, 0, 0, 0]);
+    }
 }
