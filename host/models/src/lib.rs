@@ -7,6 +7,7 @@
 
 mod inference;
 mod route;
+mod secret;
 mod serving;
 mod source;
 mod store;
@@ -14,5 +15,5 @@ mod table;
 
 pub use inference::HostInference;
 pub use serving::{Serving, ServingConfig};
-pub use source::{SourceConfig, SourceError, Sources};
+pub use source::{Credentials, Fetched, Folder, Hub, SourceConfig, SourceError, SourceRequest, Sources};
 pub use store::ModelStore;

@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::route::{self, Address};
+use crate::source::{Credentials, SourceRequest};
 use crate::store::{Facts, LoadFailure, ModelStore, Recipe};
 use crate::table::{self, Tokens};
 
@@ -44,6 +46,9 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How often the tokens of routes are read again.
 const SECRETS: Duration = Duration::from_secs(10);
+
+/// How often the progress of a download is told.
+const PROGRESS: Duration = Duration::from_secs(2);
 
 /// How often idle models are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -232,7 +237,13 @@ impl Serving {
                 return failed(Err((reason, message.clone())), reason, message, soon);
             }
         };
-        self.store.put(key.clone(), recipe(model, plugin));
+        let credentials = match crate::secret::credentials(&self.client, model).await {
+            Ok(credentials) => credentials,
+            // What is in memory needs its source no more.
+            Err(_) if self.store.is_loaded(&key) => None,
+            Err(error) => return failed(Ok(name), error.reason, error.message, soon),
+        };
+        self.store.put(key.clone(), recipe(model, plugin, credentials));
         // One that may go to zero was loaded once to see that it can be; after that requests wake it.
         let seen = model.status.as_ref().is_some_and(|status| {
             status.observed_generation == model.metadata.generation && status.ready_time.is_some()
@@ -260,6 +271,23 @@ impl Serving {
             }
             None => failed(Ok(name), "Progressing", "the model is being replaced".to_owned(), soon),
         }
+    }
+
+    /// Says in the model's conditions how far its download is. Returns whether there was something to say.
+    async fn tell_progress(&self, model: &Model, key: &ModelKey) -> bool {
+        let Some(message) = self.store.progress(key) else { return false };
+        let mut conditions = model.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+        for kind in ["Loaded", "Ready"] {
+            let (reason, generation) = ("Downloading", model.metadata.generation);
+            let change = Change { kind, status: Some(false), reason, message: message.clone(), generation };
+            set_condition(&mut conditions, change, Timestamp::now());
+        }
+        let api: Api<Model> = Api::namespaced(self.client.clone(), &key.namespace);
+        let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
+        if let Err(error) = api.patch_status(&key.name, &PatchParams::default(), &patch).await {
+            tracing::debug!(model = %key, %error, "the progress of a download could not be told");
+        }
+        true
     }
 
     fn resolve(&self, model: &Model) -> Result<(String, Arc<Plugin>), (&'static str, String)> {
@@ -311,7 +339,7 @@ fn describe(failure: &LoadFailure) -> (&'static str, String, bool) {
     }
 }
 
-fn recipe(model: &Model, plugin: Arc<Plugin>) -> Recipe {
+fn recipe(model: &Model, plugin: Arc<Plugin>, credentials: Option<Credentials>) -> Recipe {
     let spec = &model.spec;
     let (namespace, name) = (model.namespace().unwrap_or_default(), model.name_any());
     let options = LoadOptions {
@@ -345,7 +373,11 @@ fn recipe(model: &Model, plugin: Arc<Plugin>) -> Recipe {
             load_timeout: LOAD_TIMEOUT,
             timeout,
         },
-        source: spec.source.as_ref().map(|source| (source.uri.clone(), source.digest.clone())),
+        source: spec.source.as_ref().map(|source| SourceRequest {
+            uri: source.uri.clone(),
+            digest: source.digest.clone(),
+            credentials,
+        }),
         options,
         stays: spec.scaling.min_replicas > 0,
         idle: Duration::from_secs(u64::from(spec.scaling.idle_seconds)),
@@ -358,9 +390,20 @@ async fn reconcile(model: Arc<Model>, serving: Arc<Serving>) -> Result<Action, S
         serving.store.remove(&key);
         return Ok(Action::await_change());
     }
-    let verdict = serving.serve(&model).await;
+    let (verdict, told) = {
+        let mut serve = pin!(serving.serve(&model));
+        let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + PROGRESS, PROGRESS);
+        let mut told = false;
+        loop {
+            tokio::select! {
+                verdict = &mut serve => break (verdict, told),
+                _ = looks.tick() => told |= serving.tell_progress(&model, &key).await,
+            }
+        }
+    };
     let fresh = status(&model, &verdict, serving.store.is_loaded(&key), Timestamp::now());
-    if model.status.as_ref() != Some(&fresh) {
+    // What was told meanwhile is not in the model that this began with.
+    if told || model.status.as_ref() != Some(&fresh) {
         let api: Api<Model> = Api::namespaced(serving.client.clone(), &key.namespace);
         let patch = Patch::Merge(json!({"status": fresh}));
         match api.patch_status(&key.name, &PatchParams::default(), &patch).await {

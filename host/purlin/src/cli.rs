@@ -14,6 +14,10 @@ use clap_complete::Shell;
 pub(crate) use supply::{IndexArgs, IndexCommand, PolicyArgs, SbomCommand, SupplyCommand, UpgradeArgs};
 
 use crate::services::ServiceArgs;
+use purlin_models::Hub;
+
+/// The hub that models are looked for in where no other is named.
+const DEFAULT_HUB: &str = "https://huggingface.co";
 
 /// One platform kernel for AI on Kubernetes.
 #[derive(Debug, Parser)]
@@ -95,6 +99,8 @@ pub(crate) enum Command {
     Plugin(PluginCommand),
     /// Print the address of the console of a running `purlin up`, with the token that it is opened with
     Console(ConsoleArgs),
+    /// Download a model into a folder, as an init container does before its server starts
+    Fetch(FetchArgs),
     /// Check what this machine offers and what is missing
     Doctor(DoctorArgs),
     /// Print a shell completion script
@@ -149,6 +155,12 @@ pub(crate) struct UpArgs {
     /// Memory that models which are loaded may take together
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 30)]
     pub(crate) model_memory: u64,
+    /// What downloaded models may take on the disk; what no model in memory needs goes first
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 30)]
+    pub(crate) model_cache: u64,
+    /// Where `hf:` models are: a hub's address, or a folder with ORGANISATION/NAME/... below it
+    #[arg(long, env = "HF_ENDPOINT", value_name = "URL|DIR", default_value = DEFAULT_HUB)]
+    pub(crate) model_hub: Hub,
     /// The domain of the hosts under which models answer
     #[arg(long, value_name = "DOMAIN", default_value = "localhost")]
     pub(crate) model_domain: String,
@@ -239,6 +251,39 @@ pub(crate) struct NodeArgs {
     /// Leave Jobs to the cluster's own controller
     #[arg(long)]
     pub(crate) no_job_controller: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    purlin fetch s3://models/digits /mnt/models --credentials /mnt/secret\n  \
+    purlin fetch hf://org/name:main ./model\n  \
+    purlin fetch oci://ghcr.io/acme/digits:1 ./model --output json\n\n\
+    Credentials are variables of the environment (AWS_..., GOOGLE_..., HF_TOKEN, docker's configuration) or the files of\n\
+    --credentials, named as the keys of a Secret. A download that was cut off goes on when the same command runs again.\n\n\
+    Exit codes: 0 done, 1 it cannot be had as it is, 2 wrong usage, 75 it may be had later.")]
+pub(crate) struct FetchArgs {
+    /// Where the model is: https:, s3:, gs:, hf:, oci: or file:
+    pub(crate) uri: String,
+    /// The folder that has the files then; it is made where there is none
+    pub(crate) folder: PathBuf,
+    /// A folder with settings, a file each, as a Secret is mounted
+    #[arg(long, value_name = "DIR")]
+    pub(crate) credentials: Option<PathBuf>,
+    /// `sha256:...` that the model must have
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) digest: Option<String>,
+    /// Where `hf:` models are: a hub's address, or a folder with ORGANISATION/NAME/... below it
+    #[arg(long, env = "HF_ENDPOINT", value_name = "URL|DIR", default_value = DEFAULT_HUB)]
+    pub(crate) model_hub: Hub,
+    /// Where downloads are kept for the next time; by default within the folder, and not after success
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// The largest download
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 40)]
+    pub(crate) max_size: u64,
+    /// How the result is printed
+    #[arg(long, short, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]

@@ -120,7 +120,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         purlin_sandbox::Metrics::new(&mut metrics),
     )
     .context("cannot start the sandbox")?;
-    let gateway = serving::start(args, &data, listeners.gateway, &mut metrics)?;
+    let gateway = serving::start(args, &data, listeners.gateway, oci.clone(), &mut metrics)?;
     let kernel = Kernel::new(
         purlin_kernel::Config {
             client: as_part("kernel"),

@@ -16,7 +16,7 @@ use super::data_dir::DataDir;
 use crate::cli::UpArgs;
 use crate::parts::Parts;
 
-/// The largest model file that is downloaded.
+/// The largest model file that is downloaded, and the largest layer of an image.
 const MAX_FILE: u64 = 64 << 30;
 
 /// A gateway that has its port and its models, and serves nothing yet.
@@ -30,13 +30,21 @@ pub(super) fn start(
     args: &UpArgs,
     data: &DataDir,
     listener: TcpListener,
+    registries: purlin_registry::Client,
     metrics: &mut Registry,
 ) -> Result<GatewayParts> {
     let absolute = |folder: &PathBuf| {
         std::fs::canonicalize(folder).with_context(|| format!("cannot use --model-dir {}", folder.display()))
     };
     let folders = args.model_dir.iter().map(absolute).collect::<Result<Vec<_>>>()?;
-    let sources = Sources::new(SourceConfig { folders, cache: data.join("models"), max_file: MAX_FILE });
+    let config = SourceConfig {
+        folders,
+        cache: data.join("models"),
+        cache_limit: args.model_cache,
+        max_file: MAX_FILE,
+        hub: args.model_hub.clone(),
+    };
+    let sources = Sources::new(config, registries);
     let store =
         ModelStore::new(sources.context("cannot keep models in the data directory")?, args.model_memory);
     let gateway = Gateway::new(store.clone(), GatewayConfig::default());
