@@ -27,6 +27,7 @@ case $suite in
   e2e-cluster) pytest e2e --mode cluster "$@" ;;
   sdk) pytest sdk "$@" ;;
   serving)
+    serving/build.sh
     # Two clients that each bring the protocol's messages, which one process can have only once.
     pytest serving --ignore serving/test_kserve_client.py "$@"
     pytest serving/test_kserve_client.py --junit-xml="$reports/serving-kserve.xml" "$@"
