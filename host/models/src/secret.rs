@@ -20,7 +20,8 @@ pub(crate) async fn credentials(client: &Client, model: &Model) -> Result<Option
         ..SourceError::passing(format!("spec.source.secret: the Secret {name:?} cannot be read: {error}"))
     })?;
     let Some(secret) = found else {
-        let message = format!("spec.source.secret: there is no Secret {name:?} in the namespace {namespace:?}");
+        let message =
+            format!("spec.source.secret: there is no Secret {name:?} in the namespace {namespace:?}");
         return Err(SourceError { reason: "SecretNotFound", ..SourceError::passing(message) });
     };
     let annotations = secret.metadata.annotations.unwrap_or_default();

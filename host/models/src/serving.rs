@@ -276,7 +276,8 @@ impl Serving {
     /// Says in the model's conditions how far its download is. Returns whether there was something to say.
     async fn tell_progress(&self, model: &Model, key: &ModelKey) -> bool {
         let Some(message) = self.store.progress(key) else { return false };
-        let mut conditions = model.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+        let mut conditions =
+            model.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
         for kind in ["Loaded", "Ready"] {
             let (reason, generation) = ("Downloading", model.metadata.generation);
             let change = Change { kind, status: Some(false), reason, message: message.clone(), generation };

@@ -48,7 +48,10 @@ impl Client {
             Box::pin(async move {
                 let response = self.repository(&place).await?.open(blob, from).await?;
                 let size = response.size;
-                let pieces = response.body.bytes_stream().map_err(|error| crate::with_causes(error.to_string(), &error));
+                let pieces = response
+                    .body
+                    .bytes_stream()
+                    .map_err(|error| crate::with_causes(error.to_string(), &error));
                 Ok(OpenBlob { from: response.from, size, pieces: pieces.boxed() })
             })
         })

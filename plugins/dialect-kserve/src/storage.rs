@@ -164,8 +164,7 @@ impl Place<'_> {
             let named = self.service.annotation(STORAGE_SECRET).unwrap_or(STORAGE_CONFIG);
             return Some(Opener { secret: named.to_owned(), key: Some(key.to_owned()) });
         }
-        let of_account =
-            || of_account(self.component, related).map(|secret| Opener { secret, key: None });
+        let of_account = || of_account(self.component, related).map(|secret| Opener { secret, key: None });
         if uri.starts_with("hf:") { self.token().or_else(of_account) } else { of_account() }
     }
 

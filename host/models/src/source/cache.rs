@@ -620,7 +620,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path(), 10).unwrap();
         let (digest, hold) = put(&cache, b"content");
-        let file = |name: &str| Entry { name: name.to_owned(), digest: digest.clone(), size: 7, version: None };
+        let file =
+            |name: &str| Entry { name: name.to_owned(), digest: digest.clone(), size: 7, version: None };
         let listing = Listing::new("x", false, vec![file("a/b"), file("c")]).unwrap();
         let held = cache.folder(&listing).unwrap();
         let path = held.path().to_owned();

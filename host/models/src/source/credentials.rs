@@ -43,9 +43,9 @@ impl Credentials {
         annotations: BTreeMap<String, String>,
         key: Option<&str>,
     ) -> Result<Credentials, SourceError> {
-        let annotated = annotations.into_iter().filter_map(|(name, value)| {
-            Some((name.split_once('/')?.1.to_owned(), value.into_bytes()))
-        });
+        let annotated = annotations
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.split_once('/')?.1.to_owned(), value.into_bytes())));
         let mut settings: BTreeMap<_, _> = annotated.collect();
         let Some(key) = key else {
             settings.extend(data);
@@ -173,7 +173,8 @@ mod tests {
 
     #[test]
     fn a_secret_has_keys_and_annotations() {
-        let annotations = [("example.com/s3-endpoint", "minio:9000"), ("example.com/region", "x"), ("plain", "y")];
+        let annotations =
+            [("example.com/s3-endpoint", "minio:9000"), ("example.com/region", "x"), ("plain", "y")];
         let annotations = annotations.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let data = data(&[("region", "eu\n"), ("anonymous", "True"), ("empty", " ")]);
         let credentials = Credentials::from_secret(data, annotations, None).unwrap();

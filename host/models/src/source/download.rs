@@ -104,7 +104,10 @@ fn check_size(what: &str, size: u64, max_file: u64) -> Result<(), SourceError> {
         return Ok(());
     }
     let limit = mebibytes(max_file);
-    Err(SourceError::lasting("SourceTooLarge", format!("{what} is larger than {limit}, the most that is taken")))
+    Err(SourceError::lasting(
+        "SourceTooLarge",
+        format!("{what} is larger than {limit}, the most that is taken"),
+    ))
 }
 
 struct Download<'a> {
@@ -188,7 +191,8 @@ impl Download<'_> {
     /// Reads until the end, or until it is cut off.
     async fn pass(&mut self, remote: &dyn Remote, file: &mut tokio::fs::File) -> Result<(), Cut> {
         let what = &self.wanted.what;
-        let disk = |error: io::Error| Cut::Final(SourceError::passing(format!("{what} cannot be kept: {error}")));
+        let disk =
+            |error: io::Error| Cut::Final(SourceError::passing(format!("{what} cannot be kept: {error}")));
         let opened = remote.open(self.done).await.map_err(|error| match error.reason {
             // Refusals and the like will be the same a moment later.
             "SourceUnavailable" if error.passing => Cut::GoOn(error),
@@ -196,7 +200,9 @@ impl Download<'_> {
         })?;
         if opened.from != self.done {
             if opened.from != 0 {
-                return Err(Cut::Final(SourceError::passing(format!("{what}: the server sent another part"))));
+                return Err(Cut::Final(SourceError::passing(format!(
+                    "{what}: the server sent another part"
+                ))));
             }
             self.restart(file).await.map_err(disk)?;
         }
@@ -236,9 +242,10 @@ impl Download<'_> {
         let short = expected.filter(|expected| *expected > self.done);
         match (cut, short) {
             (None, None) => Ok(()),
-            (Some(why), _) => {
-                Err(Cut::GoOn(SourceError::passing(format!("{what} was cut off after {} bytes: {why}", self.done))))
-            }
+            (Some(why), _) => Err(Cut::GoOn(SourceError::passing(format!(
+                "{what} was cut off after {} bytes: {why}",
+                self.done
+            )))),
             (None, Some(expected)) => Err(Cut::GoOn(SourceError::passing(format!(
                 "{what} was cut off after {} of {expected} bytes",
                 self.done

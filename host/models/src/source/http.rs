@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use reqwest::{Client, Response, StatusCode};
 use url::Url;
@@ -45,8 +45,10 @@ pub(super) async fn fetch(
     gathering: &Gathering<'_>,
 ) -> Result<(Listing, Hold), SourceError> {
     let uri = gathering.uri;
-    let url = Url::parse(uri).map_err(|error| SourceError::invalid(format!("{uri:?} is no address: {error}")))?;
-    let name = url.path_segments().and_then(|mut parts| parts.rfind(|part| !part.is_empty()).map(str::to_owned));
+    let url =
+        Url::parse(uri).map_err(|error| SourceError::invalid(format!("{uri:?} is no address: {error}")))?;
+    let name =
+        url.path_segments().and_then(|mut parts| parts.rfind(|part| !part.is_empty()).map(str::to_owned));
     let headers = headers(&url, credentials)?;
     let kept = gathering.kept();
     let version = kept.as_ref().and_then(|(listing, _)| listing.files.first()?.version.clone());
@@ -109,7 +111,8 @@ fn headers(url: &Url, credentials: &Credentials) -> Result<HeaderMap, SourceErro
         };
         let pairs: Vec<(String, String)> = match serde_json::from_str::<serde_json::Map<_, _>>(text) {
             Ok(object) => {
-                let pair = |(name, value): (String, serde_json::Value)| Some((name, value.as_str()?.to_owned()));
+                let pair =
+                    |(name, value): (String, serde_json::Value)| Some((name, value.as_str()?.to_owned()));
                 object.into_iter().map(|entry| pair(entry).ok_or_else(wrong)).collect::<Result<_, _>>()?
             }
             Err(_) => {
@@ -142,7 +145,10 @@ pub(super) async fn open(
         SourceError::passing(format!("{what} cannot be downloaded: {error}"))
     })?;
     let status = answer.status();
-    if status.is_success() || status == StatusCode::NOT_MODIFIED || status == StatusCode::RANGE_NOT_SATISFIABLE {
+    if status.is_success()
+        || status == StatusCode::NOT_MODIFIED
+        || status == StatusCode::RANGE_NOT_SATISFIABLE
+    {
         return Ok(answer);
     }
     let message = format!("{what} cannot be downloaded: the server answers {status}");
@@ -211,9 +217,11 @@ impl Remote for HttpFile {
             }
             let mut headers = self.headers.clone();
             if from > 0 {
-                headers.insert(RANGE, HeaderValue::try_from(format!("bytes={from}-")).map_err(|error| {
-                    SourceError::passing(format!("{}: {error}", self.what))
-                })?);
+                headers.insert(
+                    RANGE,
+                    HeaderValue::try_from(format!("bytes={from}-"))
+                        .map_err(|error| SourceError::passing(format!("{}: {error}", self.what)))?,
+                );
                 if let Some(validator) = self.validator.as_deref().and_then(|text| text.parse().ok()) {
                     headers.insert(IF_RANGE, validator);
                 }

@@ -183,9 +183,14 @@ pub(super) async fn fetch(
         let message = format!("{uri}: the repository has no {:?}; check the path", place.path);
         return Err(SourceError { passing: false, ..SourceError::passing(message) });
     }
-    let files = repository.siblings.iter().filter_map(|sibling| Some((sibling, *wanted.get(sibling.rfilename.as_str())?)));
-    let files = files.map(|(sibling, name)| asking.file(&repository.sha, sibling, name.to_owned()));
-    let files: Vec<RemoteFile> = futures::stream::iter(files).buffered(CONCURRENCY).try_collect().await?;
+    let mut asked = Vec::with_capacity(wanted.len());
+    for sibling in &repository.siblings {
+        if let Some(name) = wanted.get(sibling.rfilename.as_str()) {
+            asked.push(asking.file(&repository.sha, sibling, (*name).to_owned()));
+        }
+    }
+    let files: Vec<RemoteFile> =
+        futures::stream::iter(asked).buffered(CONCURRENCY).try_collect().await?;
     gathering.gather(single, files).await
 }
 
@@ -214,17 +219,35 @@ fn choose<'a>(place: &Place, names: &[&'a str]) -> Vec<(&'a str, &'a str, bool)>
         return vec![*exact];
     }
     let safetensors = below.iter().any(|(_, name, _)| name.ends_with(".safetensors"));
-    below.into_iter().filter(|(_, name, _)| *name != ".gitattributes" && !(safetensors && foreign(name))).collect()
+    below
+        .into_iter()
+        .filter(|(_, name, _)| *name != ".gitattributes" && !(safetensors && foreign(name)))
+        .collect()
 }
 
 /// Whether a file is of another framework, in a repository that has safetensors.
 fn foreign(name: &str) -> bool {
     let folders = ["onnx/", "openvino/", "coreml/", "original/", "metal/"];
     let endings = [
-        ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".onnx", ".onnx_data", ".tflite", ".gguf", ".mlmodel",
-        ".bin.index.json", ".h5.index.json", ".msgpack.index.json", ".pdparams",
+        ".bin",
+        ".pt",
+        ".pth",
+        ".ckpt",
+        ".h5",
+        ".msgpack",
+        ".ot",
+        ".onnx",
+        ".onnx_data",
+        ".tflite",
+        ".gguf",
+        ".mlmodel",
+        ".bin.index.json",
+        ".h5.index.json",
+        ".msgpack.index.json",
+        ".pdparams",
     ];
-    folders.iter().any(|folder| name.starts_with(folder)) || endings.iter().any(|ending| name.ends_with(ending))
+    folders.iter().any(|folder| name.starts_with(folder))
+        || endings.iter().any(|ending| name.ends_with(ending))
 }
 
 /// What is needed to ask about a repository.
@@ -251,7 +274,9 @@ impl Asking<'_> {
         // Sizes and digests come with the listing then, where the service can do that.
         url.set_query(Some("blobs=true"));
         let mut answer = open(self.client, &url, self.headers.clone(), uri).await?;
-        let failed = |why: &dyn std::fmt::Display| SourceError::passing(format!("{uri}: the hub's answer is broken: {why}"));
+        let failed = |why: &dyn std::fmt::Display| {
+            SourceError::passing(format!("{uri}: the hub's answer is broken: {why}"))
+        };
         let mut text = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(|error| failed(&error.without_url()))? {
             text.extend_from_slice(&piece);
@@ -265,7 +290,9 @@ impl Asking<'_> {
             return Err(failed(&"it names no commit"));
         }
         if repository.siblings.len() > MAX_FILES {
-            return Err(SourceError::invalid(format!("{uri} has more than {MAX_FILES} files; name a folder within")));
+            return Err(SourceError::invalid(format!(
+                "{uri} has more than {MAX_FILES} files; name a folder within"
+            )));
         }
         Ok(repository)
     }
@@ -305,15 +332,17 @@ impl Asking<'_> {
     async fn ask(&self, url: &Url) -> Result<(Option<u64>, Option<String>), SourceError> {
         let uri = self.uri;
         let answer = self.client.head(url.clone()).headers(self.headers.clone()).send().await;
-        let answer = answer
-            .map_err(|error| SourceError::passing(format!("{uri} cannot be downloaded: {}", error.without_url())))?;
+        let answer = answer.map_err(|error| {
+            SourceError::passing(format!("{uri} cannot be downloaded: {}", error.without_url()))
+        })?;
         if !answer.status().is_success() {
             // The download says what is wrong.
             return Ok((None, None));
         }
         let text = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         let digest = text("x-linked-etag").and_then(|tag| sha256(tag.trim_matches('"')));
-        let size = text("x-linked-size").or_else(|| text("content-length")).and_then(|size| size.parse().ok());
+        let size =
+            text("x-linked-size").or_else(|| text("content-length")).and_then(|size| size.parse().ok());
         Ok((size, digest))
     }
 }
@@ -335,14 +364,23 @@ mod tests {
         assert_eq!(of("hf://org/name"), expect("org/name", "main", ""));
         assert_eq!(of("hf://org/name:v1.0"), expect("org/name", "v1.0", ""));
         assert_eq!(of("hf://org/name:v1/onnx/model.onnx"), expect("org/name", "v1", "onnx/model.onnx"));
-        for wrong in ["hf://org", "hf://", "hf:///x", "hf://../x", "hf://a/b:../c", "hf://a/b/../c", "hf://a/b?c"] {
+        for wrong in
+            ["hf://org", "hf://", "hf:///x", "hf://../x", "hf://a/b:../c", "hf://a/b/../c", "hf://a/b?c"]
+        {
             assert_eq!(of(wrong).unwrap_err().reason, "SourceInvalid", "{wrong}");
         }
     }
 
     #[test]
     fn other_frameworks_are_left_out_where_safetensors_are() {
-        let all = [".gitattributes", "config.json", "model.safetensors", "pytorch_model.bin", "onnx/model.onnx", "tok/vocab.txt"];
+        let all = [
+            ".gitattributes",
+            "config.json",
+            "model.safetensors",
+            "pytorch_model.bin",
+            "onnx/model.onnx",
+            "tok/vocab.txt",
+        ];
         let chosen = |uri: &str, names: &[&'static str]| -> Vec<&'static str> {
             choose(&Place::parse(uri).unwrap(), names).into_iter().map(|(_, name, _)| name).collect()
         };
@@ -355,7 +393,10 @@ mod tests {
 
     #[test]
     fn a_hub_is_an_address_or_a_folder() {
-        assert_eq!("https://mirror.example/hub".parse::<Hub>(), Ok(Hub::Service("https://mirror.example/hub".parse().unwrap())));
+        assert_eq!(
+            "https://mirror.example/hub".parse::<Hub>(),
+            Ok(Hub::Service("https://mirror.example/hub".parse().unwrap()))
+        );
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(folder.path().to_str().unwrap().parse(), Ok(Hub::Folder(_))));
         assert!("./nowhere".parse::<Hub>().unwrap_err().contains("folder"));

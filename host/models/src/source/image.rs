@@ -142,7 +142,8 @@ pub(super) async fn fetch(
         return Ok((listing, hold));
     }
     let manifest = manifest(&client, uri, resolved.clone()).await?;
-    let image = manifest.config.as_ref().is_some_and(|config| IMAGE_CONFIGS.contains(&config.media_type.as_str()));
+    let image =
+        manifest.config.as_ref().is_some_and(|config| IMAGE_CONFIGS.contains(&config.media_type.as_str()));
     // An artifact has no system around the model; layers with titles are files whatever their configuration says.
     let titled = manifest.layers.iter().any(|layer| matches!(layer.form(), Form::File(_)));
     let root = if image && !titled { ROOT } else { "" };
@@ -177,7 +178,10 @@ pub(super) async fn fetch(
     gathering.cache.keep(Shelf::Listings, gathering.key, &listing);
     // What the layers had and the model has not, nobody needs.
     let names: Vec<&str> = listing.files.iter().map(|file| file.digest.as_str()).collect();
-    let needed = gathering.cache.hold(names).ok_or_else(|| SourceError::passing(format!("{uri} is being replaced")))?;
+    let needed = gathering
+        .cache
+        .hold(names)
+        .ok_or_else(|| SourceError::passing(format!("{uri} is being replaced")))?;
     drop(hold);
     Ok((listing, needed))
 }
@@ -197,11 +201,14 @@ fn access(client: &Client, reference: &Reference, credentials: &Credentials) -> 
     let mut keychain = if credentials.own() { Keychain::from_environment() } else { Keychain::default() };
     if let Some(text) = credentials.bytes(&DOCKER_CONFIG) {
         let config = DockerConfig::parse(text, "spec.source.secret");
-        let config = config.map_err(|error| SourceError { passing: true, ..SourceError::invalid(error.to_string()) })?;
+        let config = config
+            .map_err(|error| SourceError { passing: true, ..SourceError::invalid(error.to_string()) })?;
         for (prefix, entry) in config.entries() {
             keychain.add(prefix, entry);
         }
-    } else if let (Some(user), Some(password)) = (credentials.text(&["username"]), credentials.text(&["password"])) {
+    } else if let (Some(user), Some(password)) =
+        (credentials.text(&["username"]), credentials.text(&["password"]))
+    {
         let entry = RegistryCredentials::Basic { user: user.to_owned(), password: password.to_owned() };
         keychain.add(reference.registry(), entry);
     }
@@ -248,7 +255,9 @@ fn choose(manifests: &[Part]) -> Option<&Part> {
     };
     let real = |part: &&Part| part.platform.as_ref().is_none_or(|platform| platform.os != "unknown");
     let ours = |part: &&Part| {
-        part.platform.as_ref().is_some_and(|platform| platform.os == "linux" && platform.architecture == architecture)
+        part.platform
+            .as_ref()
+            .is_some_and(|platform| platform.os == "linux" && platform.architecture == architecture)
     };
     manifests.iter().find(ours).or_else(|| manifests.iter().find(real))
 }
@@ -340,7 +349,10 @@ impl Remote for Blob<'_> {
 }
 
 /// What is at the paths after all changes, each on top of those before it: digest and size.
-fn merged(uri: &str, changes: impl Iterator<Item = Change>) -> Result<BTreeMap<String, (String, u64)>, SourceError> {
+fn merged(
+    uri: &str,
+    changes: impl Iterator<Item = Change>,
+) -> Result<BTreeMap<String, (String, u64)>, SourceError> {
     enum Node {
         File(String, u64),
         Link(Option<String>),
@@ -388,7 +400,8 @@ fn merged(uri: &str, changes: impl Iterator<Item = Change>) -> Result<BTreeMap<S
             }
         }
         let Some(Node::File(digest, size)) = node else {
-            let message = format!("{uri}: {path:?} is no file, and no link to one below the folder of the model");
+            let message =
+                format!("{uri}: {path:?} is no file, and no link to one below the folder of the model");
             return Err(SourceError::invalid(message));
         };
         files.insert(path.clone(), (digest.clone(), *size));
@@ -431,7 +444,10 @@ mod tests {
 
     #[test]
     fn links_stay_within_the_model() {
-        assert_eq!(paths(vec![file("a", "1"), link("b", Some("a")), link("c", Some("b"))]).unwrap(), ["a=1", "b=1", "c=1"]);
+        assert_eq!(
+            paths(vec![file("a", "1"), link("b", Some("a")), link("c", Some("b"))]).unwrap(),
+            ["a=1", "b=1", "c=1"]
+        );
         for hostile in [
             vec![link("a", None)],
             vec![link("a", Some("b")), link("b", Some("a"))],
@@ -479,7 +495,12 @@ mod tests {
             });
             serde_json::from_value::<Part>(text).unwrap()
         };
-        let all = [part("unknown", "unknown"), part("linux", "s390x"), part("linux", "amd64"), part("linux", "arm64")];
+        let all = [
+            part("unknown", "unknown"),
+            part("linux", "s390x"),
+            part("linux", "amd64"),
+            part("linux", "arm64"),
+        ];
         let chosen = choose(&all).unwrap().platform.clone().unwrap();
         let expected = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
         assert_eq!(chosen.architecture, expected);

@@ -66,7 +66,10 @@ pub(super) fn unpack(
 ) -> Result<(Vec<Change>, Hold), SourceError> {
     let failed = |error: io::Error| match error.kind() {
         // All that a decoder or the reader says of the content itself.
-        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof | io::ErrorKind::Other => {
+        io::ErrorKind::InvalidData
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::Other => {
             SourceError::invalid(format!("{what} is no archive that can be read: {error}"))
         }
         _ => SourceError::passing(format!("{what} cannot be unpacked: {error}")),
@@ -255,7 +258,8 @@ mod tests {
         ];
         let expected = ["/", "a/b.bin 7", "c -> a/b.bin", "d -> ?", "e -> ?", "f -> a/b.bin", "-old", "-a/*"];
         assert_eq!(read(&layer(&entries), Compression::None, "models").unwrap(), expected);
-        let gone = read(&layer(&[(".wh.models", FILE, ""), (".wh.other", FILE, "")]), Compression::None, "models");
+        let gone =
+            read(&layer(&[(".wh.models", FILE, ""), (".wh.other", FILE, "")]), Compression::None, "models");
         assert_eq!(gone.unwrap(), ["-/*"]);
         assert_eq!(read(&layer(&entries), Compression::None, "").unwrap().len(), entries.len());
     }
@@ -282,7 +286,8 @@ mod tests {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(&plain).unwrap();
         assert_eq!(read(&gzip.finish().unwrap(), Compression::Gzip, "models").unwrap(), ["x 7"]);
-        let zstd = ruzstd::encoding::compress_to_vec(plain.as_slice(), ruzstd::encoding::CompressionLevel::Fastest);
+        let zstd =
+            ruzstd::encoding::compress_to_vec(plain.as_slice(), ruzstd::encoding::CompressionLevel::Fastest);
         assert_eq!(read(&zstd, Compression::Zstandard, "models").unwrap(), ["x 7"]);
     }
 

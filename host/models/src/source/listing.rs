@@ -70,10 +70,7 @@ impl Listing {
 ///
 /// # Errors
 /// As [`Listing::new`].
-pub(super) fn check_names<'a>(
-    uri: &str,
-    names: impl Iterator<Item = &'a str>,
-) -> Result<(), SourceError> {
+pub(super) fn check_names<'a>(uri: &str, names: impl Iterator<Item = &'a str>) -> Result<(), SourceError> {
     let (mut before, mut count) = (None::<&str>, 0);
     for name in names {
         count += 1;

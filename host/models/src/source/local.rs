@@ -73,7 +73,8 @@ fn listed(cache: &Cache, uri: &str, root: PathBuf) -> Result<Found, SourceError>
     let failed = |error: io::Error| SourceError::passing(format!("{uri} cannot be read: {error}"));
     let (mut found, single) = (Vec::new(), !root.is_dir());
     if single {
-        let name = root.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
+        let name =
+            root.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
         found.push((name, root.clone(), root.metadata().map_err(failed)?));
     } else {
         walk(&root, "", 0, &mut found).map_err(failed)?;

@@ -10,8 +10,8 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    BackoffConfig, Certificate, ClientOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _,
-    RetryConfig, StaticCredentialProvider,
+    BackoffConfig, Certificate, ClientOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore,
+    ObjectStoreExt as _, RetryConfig, StaticCredentialProvider,
 };
 
 use super::cache::Hold;
@@ -210,10 +210,12 @@ fn google(uri: &str, bucket: &str, credentials: &Credentials) -> Result<Arc<dyn 
     let anonymous = credentials.switch(&names::ANONYMOUS).unwrap_or(false);
     builder = match key {
         Some(key) if !anonymous => builder.with_service_account_key(key),
-        None if credentials.own() && !anonymous => match credentials.text(&["GOOGLE_APPLICATION_CREDENTIALS"]) {
-            Some(path) => builder.with_application_credentials(path),
-            None => builder,
-        },
+        None if credentials.own() && !anonymous => {
+            match credentials.text(&["GOOGLE_APPLICATION_CREDENTIALS"]) {
+                Some(path) => builder.with_application_credentials(path),
+                None => builder,
+            }
+        }
         // Without a credential of its own, the machine's would be looked for.
         _ => {
             let nobody = GcpCredential { bearer: String::new() };
@@ -238,8 +240,12 @@ const UNREACHABLE: &str = "cannot be reached";
 
 fn failure(what: &str, error: Error) -> SourceError {
     match error {
-        Error::NotFound { .. } => SourceError::passing(format!("{what} does not exist; check bucket and path")),
-        Error::Precondition { .. } => SourceError::passing(format!("{what} has changed while it was downloaded")),
+        Error::NotFound { .. } => {
+            SourceError::passing(format!("{what} does not exist; check bucket and path"))
+        }
+        Error::Precondition { .. } => {
+            SourceError::passing(format!("{what} has changed while it was downloaded"))
+        }
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => SourceError::refused(format!(
             "{what} may not be read; name a Secret with credentials for it in spec.source.secret"
         )),
@@ -364,7 +370,10 @@ mod tests {
     #[test]
     fn an_endpoint_has_its_scheme_apart_or_not() {
         let of = |entries: &[(&str, &str)]| endpoint(&credentials(entries));
-        assert_eq!(of(&[("s3-endpoint", "minio:9000"), ("s3-usehttps", "0")]).as_deref(), Some("http://minio:9000"));
+        assert_eq!(
+            of(&[("s3-endpoint", "minio:9000"), ("s3-usehttps", "0")]).as_deref(),
+            Some("http://minio:9000")
+        );
         assert_eq!(of(&[("s3-endpoint", "minio:9000")]).as_deref(), Some("https://minio:9000"));
         assert_eq!(of(&[("endpoint_url", "http://minio:9000/")]).as_deref(), Some("http://minio:9000"));
         assert_eq!(of(&[]), None);
@@ -374,24 +383,35 @@ mod tests {
     fn half_of_a_key_is_named() {
         let refused = s3("s3://a/b", "a", &credentials(&[("AWS_ACCESS_KEY_ID", "x")])).err().unwrap();
         assert!(refused.message.contains("AWS_SECRET_ACCESS_KEY") && refused.passing, "{refused}");
-        let refused = google("gs://a/b", "a", &credentials(&[("service_account.json", "{hunter2")])).err().unwrap();
+        let refused =
+            google("gs://a/b", "a", &credentials(&[("service_account.json", "{hunter2")])).err().unwrap();
         assert!(!refused.message.contains("hunter2"), "{refused}");
     }
 
     #[tokio::test]
     async fn a_path_is_an_object_or_all_below() {
         let store = InMemory::new();
-        for (key, content) in
-            [("m/a.bin", "1"), ("m/b/c.bin", "22"), ("m/b", ""), ("m/empty", ""), ("mother/d", "4"), ("one.bin", "1")]
-        {
+        for (key, content) in [
+            ("m/a.bin", "1"),
+            ("m/b/c.bin", "22"),
+            ("m/b", ""),
+            ("m/empty", ""),
+            ("mother/d", "4"),
+            ("one.bin", "1"),
+        ] {
             store.put(&ObjectPath::parse(key).unwrap(), content.into()).await.unwrap();
         }
         let names = async |uri: &str| {
             let path = place(uri).unwrap().1;
             let listed = list(&store, uri, &path).await;
-            listed.map(|(single, objects)| (single, objects.into_iter().map(|(name, _)| name).collect::<Vec<_>>()))
+            listed.map(|(single, objects)| {
+                (single, objects.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
+            })
         };
-        assert_eq!(names("s3://x/m").await.unwrap(), (false, ["a.bin", "b/c.bin", "empty"].map(String::from).to_vec()));
+        assert_eq!(
+            names("s3://x/m").await.unwrap(),
+            (false, ["a.bin", "b/c.bin", "empty"].map(String::from).to_vec())
+        );
         assert_eq!(names("s3://x/m/a.bin").await.unwrap(), (true, vec!["a.bin".to_owned()]));
         assert_eq!(names("s3://x/one.bin").await.unwrap(), (true, vec!["one.bin".to_owned()]));
         assert_eq!(names("s3://x").await.unwrap().1.len(), 5);

@@ -64,7 +64,10 @@ impl<R: Read> Archive<R> {
             // What describes the next entry has the size in its own header.
             let describes = matches!(
                 kind,
-                EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader | EntryType::XGlobalHeader
+                EntryType::GNULongName
+                    | EntryType::GNULongLink
+                    | EntryType::XHeader
+                    | EntryType::XGlobalHeader
             );
             let size = extended.size.filter(|_| !describes).unwrap_or(said);
             let has_content = !matches!(
@@ -84,7 +87,8 @@ impl<R: Read> Archive<R> {
                 EntryType::XHeader => extended = Extended::parse(&self.extension()?)?,
                 EntryType::XGlobalHeader => {}
                 _ => {
-                    let path = long_path.or(extended.path).unwrap_or_else(|| header.path_bytes().into_owned());
+                    let path =
+                        long_path.or(extended.path).unwrap_or_else(|| header.path_bytes().into_owned());
                     let link = || {
                         let short = || header.link_name_bytes().unwrap_or_default().into_owned();
                         text(long_link.take().or(extended.link.take()).unwrap_or_else(short))
@@ -94,7 +98,9 @@ impl<R: Read> Archive<R> {
                         EntryType::Symlink => Kind::Symlink({ link }()?),
                         EntryType::Link => Kind::Hardlink({ link }()?),
                         EntryType::Directory => Kind::Folder,
-                        EntryType::GNUSparse => return Err(broken("it has a sparse file; pack it without --sparse")),
+                        EntryType::GNUSparse => {
+                            return Err(broken("it has a sparse file; pack it without --sparse"));
+                        }
                         _ => Kind::Other,
                     };
                     return Ok(Some(Entry { path: text(path)?, kind }));
@@ -191,7 +197,8 @@ impl Extended {
         while !records.is_empty() {
             let space = records.iter().take(20).position(|byte| *byte == b' ').ok_or_else(wrong)?;
             let (length, _) = records.split_at(space);
-            let length: usize = std::str::from_utf8(length).ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
+            let length: usize =
+                std::str::from_utf8(length).ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
             let record = records.get(space + 1..length).ok_or_else(wrong)?;
             let record = record.strip_suffix(b"\n").ok_or_else(wrong)?;
             let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(wrong)?;

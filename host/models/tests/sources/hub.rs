@@ -30,7 +30,11 @@ fn digest(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-async fn listing(State(mirror): State<Mirror>, Path((org, name, revision)): Path<(String, String, String)>, headers: HeaderMap) -> Response {
+async fn listing(
+    State(mirror): State<Mirror>,
+    Path((org, name, revision)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Response {
     if headers.get("authorization").and_then(|value| value.to_str().ok()) != Some("Bearer hf_right") {
         return StatusCode::UNAUTHORIZED.into_response();
     }
@@ -39,7 +43,9 @@ async fn listing(State(mirror): State<Mirror>, Path((org, name, revision)): Path
     }
     let file = |name: &str, content: &[u8], lfs: bool| match mirror.blobs {
         false => json!({"rfilename": name}),
-        true if lfs => json!({"rfilename": name, "size": content.len(), "blobId": "1", "lfs": {"sha256": mirror.claimed, "size": content.len()}}),
+        true if lfs => {
+            json!({"rfilename": name, "size": content.len(), "blobId": "1", "lfs": {"sha256": mirror.claimed, "size": content.len()}})
+        }
         true => json!({"rfilename": name, "size": content.len(), "blobId": digest(content)[..40]}),
     };
     let siblings = [
@@ -52,13 +58,20 @@ async fn listing(State(mirror): State<Mirror>, Path((org, name, revision)): Path
     axum::Json(json!({"id": "org/name", "sha": COMMIT, "siblings": siblings})).into_response()
 }
 
-async fn file(State(mirror): State<Mirror>, Path((_, _, commit, file)): Path<(String, String, String, String)>) -> Response {
+async fn file(
+    State(mirror): State<Mirror>,
+    Path((_, _, commit, file)): Path<(String, String, String, String)>,
+) -> Response {
     assert_eq!(commit, COMMIT, "files are of the commit that was listed");
     match file.as_str() {
         "config.json" => "{}".into_response(),
         "onnx/model.onnx" => "onnx".into_response(),
         "model.safetensors" => {
-            let said = [("x-linked-etag", format!("\"{}\"", mirror.claimed)), ("x-linked-size", WEIGHTS.len().to_string()), ("x-repo-commit", COMMIT.to_owned())];
+            let said = [
+                ("x-linked-etag", format!("\"{}\"", mirror.claimed)),
+                ("x-linked-size", WEIGHTS.len().to_string()),
+                ("x-repo-commit", COMMIT.to_owned()),
+            ];
             (said, Redirect::temporary("/cdn/weights")).into_response()
         }
         _ => StatusCode::NOT_FOUND.into_response(),

@@ -16,7 +16,9 @@ fn s3() -> Option<Running> {
         std::fs::write(buckets.join("models/digits/1/variables/weights"), vec![7; 3_000_000]).unwrap();
         std::fs::write(buckets.join("models/digits-other"), "no").unwrap();
         Invocation {
-            arguments: ["--port", address, "--quiet", "posix", buckets.to_str().unwrap()].map(str::to_owned).to_vec(),
+            arguments: ["--port", address, "--quiet", "posix", buckets.to_str().unwrap()]
+                .map(str::to_owned)
+                .to_vec(),
             variables: vec![("ROOT_ACCESS_KEY", KEY.to_owned()), ("ROOT_SECRET_KEY", SECRET.to_owned())],
         }
     })
@@ -117,8 +119,18 @@ async fn a_bucket_of_google_s_protocol() {
         std::fs::write(data.join("models/digits/1/weights"), "weights").unwrap();
         let port = address.rsplit(':').next().unwrap();
         let arguments = [
-            "-scheme", "http", "-host", "127.0.0.1", "-port", port, "-backend", "memory", "-data", data.to_str().unwrap(),
-            "-external-url", &format!("http://{address}"),
+            "-scheme",
+            "http",
+            "-host",
+            "127.0.0.1",
+            "-port",
+            port,
+            "-backend",
+            "memory",
+            "-data",
+            data.to_str().unwrap(),
+            "-external-url",
+            &format!("http://{address}"),
         ];
         Invocation { arguments: arguments.map(str::to_owned).to_vec(), variables: Vec::new() }
     });
@@ -131,7 +143,10 @@ async fn a_bucket_of_google_s_protocol() {
     let endpoint = format!("http://{}", server.address);
     for settings in [
         vec![("STORAGE_EMULATOR_HOST", server.address.as_str())],
-        vec![("gcloud-application-credentials.json", account.to_string().leak()), ("endpoint", endpoint.as_str())],
+        vec![
+            ("gcloud-application-credentials.json", account.to_string().leak()),
+            ("endpoint", endpoint.as_str()),
+        ],
     ] {
         let folder = under.sources.fetch(&request("gs://models/digits", &settings)).await.unwrap();
         assert_eq!(names(&folder), ["1/weights", "config.json"]);

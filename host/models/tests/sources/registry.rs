@@ -8,7 +8,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::servers::{Invocation, Running, content, names, request, under};
 
-
 fn registry() -> Option<Running> {
     Running::start("registry", |address, folder| {
         let data = folder.join("data");
@@ -30,10 +29,16 @@ fn digest(bytes: &[u8]) -> String {
 /// Pushes a blob; returns what points to it.
 async fn blob(server: &Running, kind: &str, content: &[u8]) -> Value {
     let client = reqwest::Client::new();
-    let begun = client.post(format!("http://{}/v2/models/digits/blobs/uploads/", server.address)).send().await.unwrap();
+    let begun = client
+        .post(format!("http://{}/v2/models/digits/blobs/uploads/", server.address))
+        .send()
+        .await
+        .unwrap();
     let location = begun.headers()["location"].to_str().unwrap();
-    let url = begun.url().join(location).unwrap();
-    let put = client.put(url).query(&[("digest", digest(content))]).body(content.to_vec()).send().await.unwrap();
+    let mut url = begun.url().join(location).unwrap();
+    url.query_pairs_mut().append_pair("digest", &digest(content));
+    let put =
+        client.put(url).body(content.to_vec()).send().await.unwrap();
     assert!(put.status().is_success(), "{}", put.status());
     json!({"mediaType": kind, "digest": digest(content), "size": content.len()})
 }
@@ -42,7 +47,8 @@ async fn manifest(server: &Running, tag: &str, content: &Value) -> Value {
     let kind = content["mediaType"].as_str().unwrap();
     let text = content.to_string();
     let url = format!("http://{}/v2/models/digits/manifests/{tag}", server.address);
-    let put = reqwest::Client::new().put(url).header("content-type", kind).body(text.clone()).send().await.unwrap();
+    let put =
+        reqwest::Client::new().put(url).header("content-type", kind).body(text.clone()).send().await.unwrap();
     assert!(put.status().is_success(), "{}: {}", put.status(), put.text().await.unwrap());
     json!({"mediaType": kind, "digest": digest(text.as_bytes()), "size": text.len()})
 }
@@ -68,15 +74,26 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 async fn image(server: &Running, tag: &str, layers: Vec<Value>) -> Value {
-    let config = blob(server, "application/vnd.oci.image.config.v1+json", b"{\"architecture\":\"amd64\",\"os\":\"linux\"}").await;
-    manifest(server, tag, &json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers})).await
+    let config = blob(
+        server,
+        "application/vnd.oci.image.config.v1+json",
+        b"{\"architecture\":\"amd64\",\"os\":\"linux\"}",
+    )
+    .await;
+    manifest(
+        server,
+        tag,
+        &json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}),
+    )
+    .await
 }
 
 #[tokio::test]
 async fn the_folder_of_an_image() {
     let Some(server) = registry() else { return };
     let under = under(Hub::default());
-    let base = gzip(&layer(&[("bin/sh", b"a shell"), ("models/old.bin", b"old"), ("models/a/keep.bin", b"keep")]));
+    let base =
+        gzip(&layer(&[("bin/sh", b"a shell"), ("models/old.bin", b"old"), ("models/a/keep.bin", b"keep")]));
     let base = blob(&server, GZIP, &base).await;
     let top = layer(&[("models/.wh.old.bin", b""), ("models/model.onnx", b"graph")]);
     let top = blob(&server, "application/vnd.oci.image.layer.v1.tar", &top).await;
@@ -97,7 +114,11 @@ async fn the_folder_of_an_image() {
     // Another image on the same layer reads it from the cache.
     let other = blob(&server, GZIP, &gzip(&layer(&[("models/model.onnx", b"other graph")]))).await;
     image(&server, "2", vec![base, other]).await;
-    let fetched = under.sources.fetch(&request(format!("oci://{}/models/digits:2", server.address), &[])).await.unwrap();
+    let fetched = under
+        .sources
+        .fetch(&request(format!("oci://{}/models/digits:2", server.address), &[]))
+        .await
+        .unwrap();
     assert_eq!(names(&fetched), ["a/keep.bin", "model.onnx", "old.bin"]);
     assert_eq!(under.blobs(), 4);
 }

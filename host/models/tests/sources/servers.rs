@@ -17,7 +17,11 @@ fn program(name: &str) -> Option<PathBuf> {
         return Some(path);
     }
     let skip = std::env::var_os("PURLIN_SOURCES_SKIP").is_some();
-    assert!(skip, "{} is not there; run tests/serving/build.sh, or set PURLIN_SOURCES_SKIP=1", path.display());
+    assert!(
+        skip,
+        "{} is not there; run tests/serving/build.sh, or set PURLIN_SOURCES_SKIP=1",
+        path.display()
+    );
     eprintln!("SKIPPED: {name} is not there and PURLIN_SOURCES_SKIP is set");
     None
 }
