@@ -31,11 +31,22 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// # Errors
 /// There is no TLS.
 pub(super) fn client() -> reqwest::Result<Client> {
+    builder().build()
+}
+
+/// The same, for questions about a file: it stays where it is sent elsewhere, because what is said of the file is said there.
+///
+/// # Errors
+/// There is no TLS.
+pub(super) fn staying() -> reqwest::Result<Client> {
+    builder().redirect(reqwest::redirect::Policy::none()).build()
+}
+
+fn builder() -> reqwest::ClientBuilder {
     Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
         .user_agent(concat!("purlin/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
 /// Reads the file behind an address.

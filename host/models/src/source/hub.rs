@@ -154,16 +154,16 @@ struct Lfs {
     size: Option<u64>,
 }
 
-/// Reads a repository of a service.
+/// Reads a repository of a service: by a client for files, and one that stays where it is sent elsewhere.
 pub(super) async fn fetch(
-    client: &Client,
+    [client, staying]: [&Client; 2],
     service: &Url,
     credentials: &Credentials,
     gathering: &Gathering<'_>,
 ) -> Result<(Listing, Hold), SourceError> {
     let uri = gathering.uri;
     let place = Place::parse(uri)?;
-    let asking = Asking { client, service, headers: headers(credentials)?, uri, place: &place };
+    let asking = Asking { client, staying, service, headers: headers(credentials)?, uri, place: &place };
     let repository = match asking.repository().await {
         Ok(repository) => repository,
         Err(error) if error.passing && error.reason == "SourceUnavailable" => match gathering.kept() {
@@ -189,8 +189,7 @@ pub(super) async fn fetch(
             asked.push(asking.file(&repository.sha, sibling, (*name).to_owned()));
         }
     }
-    let files: Vec<RemoteFile> =
-        futures::stream::iter(asked).buffered(CONCURRENCY).try_collect().await?;
+    let files: Vec<RemoteFile> = futures::stream::iter(asked).buffered(CONCURRENCY).try_collect().await?;
     gathering.gather(single, files).await
 }
 
@@ -253,6 +252,7 @@ fn foreign(name: &str) -> bool {
 /// What is needed to ask about a repository.
 struct Asking<'a> {
     client: &'a Client,
+    staying: &'a Client,
     service: &'a Url,
     headers: HeaderMap,
     uri: &'a str,
@@ -331,18 +331,18 @@ impl Asking<'_> {
     /// Size and digest, as a service says that has them not in its listing: in headers, before it sends one elsewhere.
     async fn ask(&self, url: &Url) -> Result<(Option<u64>, Option<String>), SourceError> {
         let uri = self.uri;
-        let answer = self.client.head(url.clone()).headers(self.headers.clone()).send().await;
+        let answer = self.staying.head(url.clone()).headers(self.headers.clone()).send().await;
         let answer = answer.map_err(|error| {
             SourceError::passing(format!("{uri} cannot be downloaded: {}", error.without_url()))
         })?;
-        if !answer.status().is_success() {
+        if !(answer.status().is_success() || answer.status().is_redirection()) {
             // The download says what is wrong.
             return Ok((None, None));
         }
         let text = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         let digest = text("x-linked-etag").and_then(|tag| sha256(tag.trim_matches('"')));
-        let size =
-            text("x-linked-size").or_else(|| text("content-length")).and_then(|size| size.parse().ok());
+        let length = || text("content-length").filter(|_| answer.status().is_success());
+        let size = text("x-linked-size").or_else(length).and_then(|size| size.parse().ok());
         Ok((size, digest))
     }
 }

@@ -226,6 +226,8 @@ struct Reader {
     config: SourceConfig,
     cache: Arc<Cache>,
     http: reqwest::Client,
+    /// For questions that are not to be followed elsewhere.
+    staying: reqwest::Client,
     registries: purlin_registry::Client,
 }
 
@@ -238,7 +240,8 @@ impl Sources {
         fs::create_dir_all(&config.cache)?;
         let cache = Cache::open(&config.cache, config.cache_limit)?;
         let http = http::client().map_err(io::Error::other)?;
-        let reader = Arc::new(Reader { config, cache, http, registries });
+        let staying = http::staying().map_err(io::Error::other)?;
+        let reader = Arc::new(Reader { config, cache, http, staying, registries });
         Ok(Sources { reader, flights: Mutex::default() })
     }
 
@@ -306,7 +309,9 @@ impl Reader {
                 return Ok(self.found(local::local(&self.cache, folders, uri, Path::new(uri)).await?));
             }
             Some("hf") => match &self.config.hub {
-                Hub::Service(service) => hub::fetch(&self.http, service, credentials, &gathering).await?,
+                Hub::Service(service) => {
+                    hub::fetch([&self.http, &self.staying], service, credentials, &gathering).await?
+                }
                 Hub::Folder(folder) => {
                     let path = hub::Place::parse(uri)?.within(folder);
                     let folders = std::slice::from_ref(folder);

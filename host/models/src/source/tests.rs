@@ -151,7 +151,8 @@ async fn server(cuts: usize, tagged: bool) -> Server {
     let (counted, served, cutting) = (asked.clone(), content.clone(), cuts.clone());
     let model = get(move |headers: HeaderMap| async move {
         counted.fetch_add(1, Ordering::SeqCst);
-        let cut = cutting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let cut =
+            cutting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let content = served.lock().unwrap().clone();
         let tag = format!("\"{}\"", hex::encode(Sha256::digest(&content)));

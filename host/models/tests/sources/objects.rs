@@ -111,47 +111,80 @@ async fn put(server: &Running, bucket: &str, key: &str, content: &[u8]) {
 }
 
 #[tokio::test]
-async fn a_bucket_of_google_s_protocol() {
+async fn an_object_of_google_s_protocol() {
     let server = Running::start("fake-gcs-server", |address, folder| {
         let data = folder.join("data");
-        std::fs::create_dir_all(data.join("models/digits/1")).unwrap();
-        std::fs::write(data.join("models/digits/config.json"), "{}").unwrap();
-        std::fs::write(data.join("models/digits/1/weights"), "weights").unwrap();
-        let port = address.rsplit(':').next().unwrap();
+        std::fs::create_dir_all(data.join("models/digits")).unwrap();
+        std::fs::write(data.join("models/digits/weights"), "weights").unwrap();
+        let (port, data, url) =
+            (address.rsplit(':').next().unwrap(), data.to_str().unwrap(), format!("http://{address}"));
         let arguments = [
-            "-scheme",
-            "http",
-            "-host",
-            "127.0.0.1",
-            "-port",
-            port,
-            "-backend",
-            "memory",
-            "-data",
-            data.to_str().unwrap(),
-            "-external-url",
-            &format!("http://{address}"),
+            ["-scheme", "http"],
+            ["-host", "127.0.0.1"],
+            ["-port", port],
+            ["-backend", "memory"],
+            ["-data", data],
+            ["-external-url", &url],
+            ["-public-host", address],
         ];
-        Invocation { arguments: arguments.map(str::to_owned).to_vec(), variables: Vec::new() }
+        Invocation {
+            arguments: arguments.as_flattened().iter().map(ToString::to_string).collect(),
+            variables: vec![],
+        }
     });
     let Some(server) = server else { return };
     let under = under(Hub::default());
     let account = serde_json::json!({
-        "gcs_base_url": format!("http://{}", server.address), "disable_oauth": true, "client_email": "", "private_key": "",
-        "private_key_id": "",
+        "gcs_base_url": format!("http://{}", server.address), "disable_oauth": true, "client_email": "",
+        "private_key": "", "private_key_id": "",
     });
-    let endpoint = format!("http://{}", server.address);
+    let (account, endpoint) = (account.to_string(), format!("http://{}", server.address));
     for settings in [
         vec![("STORAGE_EMULATOR_HOST", server.address.as_str())],
-        vec![
-            ("gcloud-application-credentials.json", account.to_string().leak()),
-            ("endpoint", endpoint.as_str()),
-        ],
+        vec![("gcloud-application-credentials.json", account.as_str()), ("endpoint", endpoint.as_str())],
     ] {
-        let folder = under.sources.fetch(&request("gs://models/digits", &settings)).await.unwrap();
-        assert_eq!(names(&folder), ["1/weights", "config.json"]);
-        assert_eq!(content(&folder, "1/weights"), b"weights");
+        let one = under.sources.fetch(&request("gs://models/digits/weights", &settings)).await.unwrap();
+        assert_eq!(names(&one), ["weights"]);
+        assert_eq!(content(&one, "weights"), b"weights");
     }
-    let one = request("gs://models/digits/1/weights", &[("STORAGE_EMULATOR_HOST", &server.address)]);
-    assert_eq!(names(&under.sources.fetch(&one).await.unwrap()), ["weights"]);
+}
+
+/// Lists in XML, which fake-gcs-server does not.
+#[tokio::test]
+async fn all_below_a_path_of_google_s_protocol() {
+    use axum::extract::{Path, Query};
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    let list = |Query(query): Query<std::collections::HashMap<String, String>>| async move {
+        assert_eq!(query.get("prefix").map(String::as_str), Some("digits/"));
+        let entry = |key: &str, size: usize| {
+            format!(
+                "<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
+                 <ETag>\"{size}\"</ETag><Size>{size}</Size></Contents>"
+            )
+        };
+        let entries =
+            [entry("digits/", 0), entry("digits/1/weights", 7), entry("digits/config.json", 2)].concat();
+        format!(
+            "<?xml version='1.0'?><ListBucketResult><Name>models</Name><Prefix>digits/</Prefix>{entries}</ListBucketResult>"
+        )
+    };
+    let object = |Path(key): Path<String>| async move {
+        let content = match key.as_str() {
+            "digits/1/weights" => "weights",
+            "digits/config.json" => "{}",
+            _ => return Err(StatusCode::NOT_FOUND),
+        };
+        let tag = format!("\"{}\"", content.len());
+        Ok(([("etag", tag), ("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT".to_owned())], content))
+    };
+    let router = axum::Router::new().route("/models", get(list)).route("/models/{*key}", get(object));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let under = under(Hub::default());
+    let folder = request("gs://models/digits", &[("STORAGE_EMULATOR_HOST", &address)]);
+    let folder = under.sources.fetch(&folder).await.unwrap();
+    assert_eq!(names(&folder), ["1/weights", "config.json"]);
+    assert_eq!(content(&folder, "1/weights"), b"weights");
 }

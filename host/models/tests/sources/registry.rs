@@ -37,8 +37,7 @@ async fn blob(server: &Running, kind: &str, content: &[u8]) -> Value {
     let location = begun.headers()["location"].to_str().unwrap();
     let mut url = begun.url().join(location).unwrap();
     url.query_pairs_mut().append_pair("digest", &digest(content));
-    let put =
-        client.put(url).body(content.to_vec()).send().await.unwrap();
+    let put = client.put(url).body(content.to_vec()).send().await.unwrap();
     assert!(put.status().is_success(), "{}", put.status());
     json!({"mediaType": kind, "digest": digest(content), "size": content.len()})
 }
