@@ -226,3 +226,21 @@ def test_fetch_puts_files_into_a_folder(s3, tmp_path):
     assert failed.returncode == 75 and "spec.source.secret" in failed.stderr
     unknown = subprocess.run([binary(), "fetch", "ftp://x/y", tmp_path / "x"], capture_output=True, text=True, timeout=60)
     assert unknown.returncode == 1 and "ftp" in unknown.stderr
+
+
+def test_a_killed_fetch_leaves_nothing_that_looks_whole_and_goes_on(web, tmp_path):
+    web.files["/killed.onnx"] = GRAPH
+    web.pause = 0.5
+    command = [binary(), "fetch", f"{web.address}/killed.onnx", tmp_path]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    partial = tmp_path / ".purlin-fetch/partial"
+    until("something came", lambda: partial.is_dir() and any(one.stat().st_size for one in partial.iterdir()), 20)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed.onnx").exists()
+    assert not list((tmp_path / ".purlin-fetch/blobs").iterdir())
+    web.pause = 0.0
+    subprocess.run(command, check=True, timeout=60)
+    assert (tmp_path / "killed.onnx").read_bytes() == GRAPH
+    ranges = [begin for path, begin in web.asked if path == "/killed.onnx"]
+    assert ranges[-1] is not None, ranges
