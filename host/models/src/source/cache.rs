@@ -27,7 +27,6 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::error::SourceError;
-use super::listing::Listing;
 use super::progress::mebibytes;
 
 /// The largest record that is read back.
@@ -294,11 +293,6 @@ impl Cache {
         self.root.join("blobs").join(digest)
     }
 
-    /// Bytes that the blobs may take.
-    pub(super) fn limit(&self) -> u64 {
-        self.limit
-    }
-
     /// Holds blobs, if all of them are there.
     pub(super) fn hold<'a>(self: &Arc<Self>, digests: impl IntoIterator<Item = &'a str>) -> Option<Hold> {
         let mut hold = Hold::nothing(self);
@@ -474,19 +468,11 @@ impl Cache {
         self.root.join(shelf.folder()).join(hex::encode(Sha256::digest(key)))
     }
 
-    /// A folder that has a listing's files under their names. The caller holds their blobs.
+    /// A folder that has files under their names: links to them, or copies of those that are on another file system. The
+    /// caller holds what is linked.
     ///
     /// # Errors
     /// The disk's; a name that is a file's and a folder's.
-    pub(super) fn folder(self: &Arc<Self>, listing: &Listing) -> io::Result<HeldFolder> {
-        let files = listing.files.iter().map(|file| (file.name.as_str(), self.blob(&file.digest)));
-        self.linked(&listing.digest(), files)
-    }
-
-    /// A folder of links to files; copies of those that are on another file system.
-    ///
-    /// # Errors
-    /// The disk's.
     pub(super) fn linked<'a>(
         self: &Arc<Self>,
         digest: &str,
@@ -570,7 +556,7 @@ fn since_1970(time: SystemTime) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::listing::Entry;
+    use super::super::listing::Listing;
     use super::*;
 
     fn put(cache: &Arc<Cache>, content: &[u8]) -> (String, Hold) {
@@ -620,20 +606,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path(), 10).unwrap();
         let (digest, hold) = put(&cache, b"content");
-        let file =
-            |name: &str| Entry { name: name.to_owned(), digest: digest.clone(), size: 7, version: None };
-        let listing = Listing::new("x", false, vec![file("a/b"), file("c")]).unwrap();
-        let held = cache.folder(&listing).unwrap();
+        let folder_of = |names: &[&'static str]| {
+            let names = names.to_vec();
+            cache.linked(&digest, names.into_iter().map(|name| (name, cache.blob(&digest))))
+        };
+        let held = folder_of(&["a/b", "c"]).unwrap();
         let path = held.path().to_owned();
         assert_eq!(fs::read(path.join("a/b")).unwrap(), b"content");
-        assert_eq!(cache.folder(&listing).unwrap().path(), path);
+        assert_eq!(folder_of(&["a/b", "c"]).unwrap().path(), path);
         assert!(cache.room(9, "it").is_err());
         assert!(path.exists());
         drop((held, hold));
         assert!(cache.room(9, "it").is_ok());
         assert!(!path.exists());
-        let clash = Listing::new("x", false, vec![file("a"), file("a/b")]).unwrap();
-        assert!(cache.folder(&clash).is_err());
+        assert!(folder_of(&["a", "a/b"]).is_err());
     }
 
     #[test]
