@@ -27,6 +27,7 @@ lint: ## Formatting and lints, as CI demands them
 	cargo fmt --all --check --manifest-path fuzz/Cargo.toml
 
 unit: ## Tests of the host crates, some against a real kube-apiserver
+	tests/serving/build.sh
 	tests/real/with.sh cargo test --locked --workspace
 
 plugins: ## Build the plugins and write plugins/dist

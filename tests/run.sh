@@ -28,6 +28,7 @@ case $suite in
   sdk) pytest sdk "$@" ;;
   serving | serving-cluster)
     [ "$suite" = serving ] || set -- --mode cluster "$@"
+    serving/build.sh
     # Two clients that each bring the protocol's messages, which one process can have only once.
     pytest serving -m "not long" --ignore serving/test_kserve_client.py "$@"
     pytest serving/test_kserve_client.py --junit-xml="$reports/$suite-kserve.xml" "$@"

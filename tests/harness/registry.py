@@ -17,8 +17,8 @@ def push_layout(layout, registry):
         manifest = _blob(layout, entry["digest"])
         parsed = json.loads(manifest)
         for part in (parsed["config"], *parsed["layers"]):
-            _push_blob(registry, repository, part["digest"], _blob(layout, part["digest"]))
-        _send("PUT", f"http://{registry}/v2/{repository}/manifests/{tag}", manifest, entry["mediaType"])
+            push_blob(registry, repository, part["digest"], _blob(layout, part["digest"]))
+        send("PUT", f"http://{registry}/v2/{repository}/manifests/{tag}", manifest, entry["mediaType"])
         pushed[repository.rpartition("/")[2]] = f"{registry}/{repository}:{tag}"
     return pushed
 
@@ -29,11 +29,11 @@ def push_document(registry, reference, kind, content):
     parts = []
     for body, media_type in ((b"{}", "application/vnd.oci.empty.v1+json"), (content, kind)):
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-        _push_blob(registry, name, digest, body)
+        push_blob(registry, name, digest, body)
         parts.append({"mediaType": media_type, "digest": digest, "size": len(body)})
     media_type = "application/vnd.oci.image.manifest.v1+json"
     manifest = {"schemaVersion": 2, "mediaType": media_type, "config": parts[0], "layers": parts[1:]}
-    _send("PUT", f"http://{registry}/v2/{name}/manifests/{tag}", json.dumps(manifest).encode(), media_type)
+    send("PUT", f"http://{registry}/v2/{name}/manifests/{tag}", json.dumps(manifest).encode(), media_type)
 
 
 def _blob(layout, digest):
@@ -41,23 +41,23 @@ def _blob(layout, digest):
     return (layout / "blobs" / algorithm / value).read_bytes()
 
 
-def _push_blob(registry, repository, digest, content):
+def push_blob(registry, repository, digest, content):
     root = f"http://{registry}/v2/{repository}/blobs"
     try:
-        _send("HEAD", f"{root}/{digest}")
+        send("HEAD", f"{root}/{digest}")
         return
     except urllib.error.HTTPError as error:
         if error.code != 404:
             raise
-    location = _send("POST", f"{root}/uploads/").headers["Location"]
+    location = send("POST", f"{root}/uploads/").headers["Location"]
     target = urllib.parse.urljoin(f"http://{registry}/", location)
     separator = "&" if "?" in target else "?"
-    _send(
+    send(
         "PUT", f"{target}{separator}digest={urllib.parse.quote(digest)}", content, "application/octet-stream"
     )
 
 
-def _send(method, url, body=None, kind=None):
+def send(method, url, body=None, kind=None):
     headers = {"Content-Type": kind} if kind else {}
     if body is None and method == "POST":
         body = b""

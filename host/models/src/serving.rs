@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,11 +35,12 @@ use serde_json::json;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::containers::MODEL;
+use crate::containers::{Files, MODEL, Way};
 use crate::explain::Explainer;
 use crate::monitor::{Plan, Watch};
 use crate::route::{self, Address};
 use crate::served::Served;
+use crate::source::{Credentials, Fetched, SourceError, SourceRequest};
 use crate::store::{Facts, LoadFailure, Recipe};
 use crate::table::{self, Tokens};
 
@@ -56,6 +58,9 @@ const SECRETS: Duration = Duration::from_secs(10);
 
 /// How often monitored models are looked at.
 const WATCH: Duration = Duration::from_secs(1);
+
+/// How often the progress of a download is told.
+const PROGRESS: Duration = Duration::from_secs(2);
 
 /// How often idle models are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -303,6 +308,14 @@ impl Serving {
         Ok(self.load(&key, model).await)
     }
 
+    /// What lies at a model's source, where it has one.
+    async fn fetched(&self, model: &Model) -> Result<Option<Fetched>, SourceError> {
+        let Some(source) = &model.spec.source else { return Ok(None) };
+        let credentials = crate::secret::credentials(&self.client, model).await?;
+        let (uri, digest) = (source.uri.clone(), source.digest.clone());
+        self.served.store.fetch(&SourceRequest { uri, digest, credentials }).await.map(Some)
+    }
+
     async fn explain(&self, key: ModelKey, model: &Model, explains: &str) -> Verdict {
         let soon = Some(Duration::from_secs(3));
         let (name, plugin) = match self.resolve(Stage::Explainer, model) {
@@ -312,21 +325,16 @@ impl Serving {
                 return Verdict::failed(Err((reason, message.clone())), reason, message, soon);
             }
         };
-        let Recipe { request, source, options, .. } = recipe(model, Arc::clone(&plugin), None);
-        let files = match &source {
-            Some((uri, digest)) => {
-                let files = self.served.store.files(uri, digest.as_deref(), options).await;
-                match files {
-                    Ok(files) => files,
-                    Err(error) => {
-                        let (reason, message, passing) = describe(&LoadFailure::Source(error));
-                        let again = passing.then_some(Duration::from_secs(5));
-                        return Verdict::failed(Ok(name), reason, message, again);
-                    }
-                }
+        let fetched = match self.fetched(model).await {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                let (reason, message, passing) = describe(&LoadFailure::Source(error));
+                let again = passing.then_some(Duration::from_secs(5));
+                return Verdict::failed(Ok(name), reason, message, again);
             }
-            None => Arc::clone(&request.files),
         };
+        let Recipe { request, options, .. } = recipe(model, Arc::clone(&plugin), None, None);
+        let files = fetched.map_or_else(|| Arc::clone(&request.files), |fetched| fetched.files(options));
         let explainer = Explainer {
             plugin,
             subject: request.subject,
@@ -349,7 +357,13 @@ impl Serving {
                 return Verdict::failed(Err((reason, message.clone())), reason, message, soon);
             }
         };
-        store.put(key.clone(), recipe(model, plugin, self.plan(model)));
+        let credentials = match crate::secret::credentials(&self.client, model).await {
+            Ok(credentials) => credentials,
+            // What is in memory needs its source no more.
+            Err(_) if store.is_loaded(key) => None,
+            Err(error) => return Verdict::failed(Ok(name), error.reason, error.message, soon),
+        };
+        store.put(key.clone(), recipe(model, plugin, self.plan(model), credentials));
         // One that may go to zero was loaded once to see that it can be; after that requests wake it.
         let stays = model.spec.scaling.min_replicas > 0;
         let loaded = match was_ready(model) && !stays && !matches!(store.state(key), ModelState::Failed(_)) {
@@ -372,6 +386,35 @@ impl Serving {
         }
     }
 
+    /// How a model's files come to its containers.
+    async fn files(&self, model: &Model) -> Result<Option<Files>, SourceError> {
+        let Some(source) = &model.spec.source else { return Ok(None) };
+        match self.served.containers.way(&source.uri) {
+            Way::Here => {
+                let Some(fetched) = self.fetched(model).await? else { return Ok(None) };
+                let folder = fetched.folder().await.map_err(|error| {
+                    SourceError::passing(format!("{}: the files cannot be put together: {error}", source.uri))
+                })?;
+                Ok(Some(Files::Folder(folder)))
+            }
+            Way::Claim { name, path } => Ok(Some(Files::Claim { name, path })),
+            Way::Image(image) => Ok(Some(Files::Fetched {
+                image,
+                uri: source.uri.clone(),
+                secret: source.secret.clone(),
+            })),
+            Way::None => Err(SourceError {
+                reason: "SourceUnsupported",
+                passing: false,
+                message: format!(
+                    "spec.source.uri: {} can be fetched for containers only where the gateway knows an image that does \
+                     it (--fetch-image)",
+                    source.uri
+                ),
+            }),
+        }
+    }
+
     async fn contain(
         &self,
         key: &ModelKey,
@@ -384,7 +427,15 @@ impl Serving {
             let reason = "InvalidSpec";
             return Ok(Verdict::failed(Err((reason, problem.clone())), reason, problem, None));
         }
-        let observed = match containers.serve(key, model, None).await {
+        let files = match self.files(model).await {
+            Ok(files) => files,
+            Err(error) => {
+                let (reason, message, passing) = describe(&LoadFailure::Source(error));
+                let again = passing.then_some(Duration::from_secs(5));
+                return Ok(Verdict::failed(Ok(CONTAINERS.to_owned()), reason, message, again));
+            }
+        };
+        let observed = match containers.serve(key, model, files).await {
             Ok(observed) => observed,
             // What the API server says of the Pod is what the user must hear.
             Err(KubeError::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
@@ -430,6 +481,27 @@ impl Serving {
             },
         };
         Some(Change { kind: "Drift", status, reason, message, generation: model.metadata.generation })
+    }
+
+    /// Says in the model's conditions how far its download is. Returns whether there was something to say.
+    async fn tell_progress(&self, model: &Model, key: &ModelKey) -> bool {
+        let Some(message) = self.served.store.progress(key) else { return false };
+        if !self.writes(&key.namespace) {
+            return false;
+        }
+        let mut conditions =
+            model.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+        for kind in ["Loaded", "Ready"] {
+            let (reason, generation) = ("Downloading", model.metadata.generation);
+            let change = Change { kind, status: Some(false), reason, message: message.clone(), generation };
+            set_condition(&mut conditions, change, Timestamp::now());
+        }
+        let api: Api<Model> = Api::namespaced(self.client.clone(), &key.namespace);
+        let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
+        if let Err(error) = api.patch_status(&key.name, &PatchParams::default(), &patch).await {
+            tracing::debug!(model = %key, %error, "the progress of a download could not be told");
+        }
+        true
     }
 
     /// How a model's requests are watched; none where it says nothing, or no plugin has the method.
@@ -518,7 +590,12 @@ fn setting(setting: &purlin_kernel::api::Setting) -> Setting {
     Setting { name: setting.name.clone(), value: setting.value.clone() }
 }
 
-fn recipe(model: &Model, plugin: Arc<Plugin>, plan: Option<Plan>) -> Recipe {
+fn recipe(
+    model: &Model,
+    plugin: Arc<Plugin>,
+    plan: Option<Plan>,
+    credentials: Option<Credentials>,
+) -> Recipe {
     let spec = &model.spec;
     let (namespace, name) = (model.namespace().unwrap_or_default(), model.name_any());
     let options = LoadOptions {
@@ -548,7 +625,11 @@ fn recipe(model: &Model, plugin: Arc<Plugin>, plan: Option<Plan>) -> Recipe {
             load_timeout: LOAD_TIMEOUT,
             timeout,
         },
-        source: spec.source.as_ref().map(|source| (source.uri.clone(), source.digest.clone())),
+        source: spec.source.as_ref().map(|source| SourceRequest {
+            uri: source.uri.clone(),
+            digest: source.digest.clone(),
+            credentials,
+        }),
         options,
         stays: spec.scaling.min_replicas > 0,
         idle: Duration::from_secs(u64::from(spec.scaling.idle_seconds)),
@@ -562,12 +643,24 @@ async fn reconcile(model: Arc<Model>, serving: Arc<Serving>) -> Result<Action, S
         serving.served.remove(&key);
         return Ok(Action::await_change());
     }
-    let verdict = serving.serve(&model).await?;
+    let (verdict, told) = {
+        let mut serve = pin!(serving.serve(&model));
+        let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + PROGRESS, PROGRESS);
+        let mut told = false;
+        loop {
+            tokio::select! {
+                verdict = &mut serve => break (verdict?, told),
+                _ = looks.tick() => told |= serving.tell_progress(&model, &key).await,
+            }
+        }
+    };
     let mut fresh = status(&model, &verdict, Timestamp::now());
     if let Some(change) = serving.drift(&key, &model) {
         set_condition(&mut fresh.conditions, change, Timestamp::now());
     }
-    if model.status.as_ref() != Some(&fresh) && serving.writes(&key.namespace) {
+    // What was told meanwhile is not in the model that this began with.
+    let changed = told || model.status.as_ref() != Some(&fresh);
+    if changed && serving.writes(&key.namespace) {
         let api: Api<Model> = Api::namespaced(serving.client.clone(), &key.namespace);
         let patch = Patch::Merge(json!({"status": fresh}));
         match api.patch_status(&key.name, &PatchParams::default(), &patch).await {

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use purlin_gateway::{Lease, LeaseGuard, ModelKey, ModelState, Models, Target};
 use purlin_nn::{InferError, LoadOptions, ModelMetadata, ServedModel};
-use purlin_sandbox::{ModelFiles, ModelRequest, Plugin, PluginModel};
+use purlin_sandbox::{ModelRequest, Plugin, PluginModel};
 
 use crate::monitor::{Watch, Watched};
-use crate::source::{SourceError, Sources};
+use crate::source::{Credentials, Fetched, SourceError, SourceRequest, Sources};
 
 /// How a model is loaded: all that follows from its resource.
 #[derive(Clone)]
@@ -23,8 +23,8 @@ pub(crate) struct Recipe {
     pub(crate) plugin: Arc<Plugin>,
     /// The request but for its files.
     pub(crate) request: ModelRequest,
-    /// The URI, and the digest that its content must have.
-    pub(crate) source: Option<(String, Option<String>)>,
+    /// Where its files are, and what opens the place.
+    pub(crate) source: Option<SourceRequest>,
     pub(crate) options: LoadOptions,
     /// Whether it stays in memory without requests.
     pub(crate) stays: bool,
@@ -63,6 +63,8 @@ pub(crate) struct ModelStore {
 
 struct Entry {
     recipe: Recipe,
+    /// What opens the source as of late: it may change while the model stays as it is.
+    credentials: Mutex<Option<Credentials>>,
     loaded: RwLock<Option<Arc<Loaded>>>,
     /// One load at a time.
     loading: tokio::sync::Mutex<()>,
@@ -108,15 +110,8 @@ impl ModelStore {
     }
 
     /// What lies at a source, for one who is no model in memory.
-    pub(crate) async fn files(
-        &self,
-        uri: &str,
-        digest: Option<&str>,
-        options: LoadOptions,
-    ) -> Result<Arc<ModelFiles>, SourceError> {
-        let fetched = self.sources.fetch(uri, options).await?;
-        fetched.check(uri, digest)?;
-        Ok(fetched.files)
+    pub(crate) async fn fetch(&self, request: &SourceRequest) -> Result<Fetched, SourceError> {
+        self.sources.fetch(request).await
     }
 
     /// Registers a model, or changes how it is loaded. Requests that it has go on with what they have.
@@ -126,10 +121,14 @@ impl ModelStore {
             && present.recipe.revision == recipe.revision
             && Arc::ptr_eq(&present.recipe.plugin, &recipe.plugin)
         {
+            let credentials = recipe.source.and_then(|source| source.credentials);
+            *present.credentials.lock().unwrap_or_else(PoisonError::into_inner) = credentials;
             return;
         }
+        let credentials = recipe.source.as_ref().and_then(|source| source.credentials.clone());
         let entry = Entry {
             recipe,
+            credentials: Mutex::new(credentials),
             loaded: RwLock::default(),
             loading: tokio::sync::Mutex::default(),
             failure: Mutex::default(),
@@ -159,6 +158,11 @@ impl ModelStore {
         self.entry(key).is_some_and(|entry| entry.loaded().is_some())
     }
 
+    /// How far the download of a model's files is, where one is going on.
+    pub(crate) fn progress(&self, key: &ModelKey) -> Option<String> {
+        self.sources.progress(&self.entry(key)?.recipe.source.as_ref()?.uri)
+    }
+
     async fn load_entry(&self, entry: &Entry) -> Result<Arc<Loaded>, LoadFailure> {
         if let Some(loaded) = entry.loaded() {
             return Ok(loaded);
@@ -185,10 +189,11 @@ impl ModelStore {
         let recipe = &entry.recipe;
         let mut request = recipe.request.clone();
         let mut digest = None;
-        if let Some((uri, expected)) = &recipe.source {
-            let fetched = self.sources.fetch(uri, recipe.options.clone()).await?;
-            fetched.check(uri, expected.as_deref())?;
-            (request.files, digest) = (fetched.files, Some(fetched.digest));
+        if let Some(source) = &recipe.source {
+            let credentials = entry.credentials.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let fetched = self.sources.fetch(&SourceRequest { credentials, ..source.clone() }).await?;
+            request.files = fetched.files(recipe.options.clone());
+            digest = Some(fetched.digest());
         }
         let model = Arc::new(recipe.plugin.load_model(request).await?);
         let facts = Facts { digest, memory: model.memory() };

@@ -14,7 +14,8 @@ use clap_complete::Shell;
 pub(crate) use supply::{IndexArgs, IndexCommand, PolicyArgs, SbomCommand, SupplyCommand, UpgradeArgs};
 
 use crate::services::ServiceArgs;
-use crate::serving::ModelArgs;
+use crate::serving::{DEFAULT_HUB, ModelArgs};
+use purlin_models::Hub;
 
 /// One platform kernel for AI on Kubernetes.
 #[derive(Debug, Parser)]
@@ -96,6 +97,8 @@ pub(crate) enum Command {
     Plugin(PluginCommand),
     /// Print the address of the console of a running `purlin up`, with the token that it is opened with
     Console(ConsoleArgs),
+    /// Download a model into a folder, as an init container does before its server starts
+    Fetch(FetchArgs),
     /// Check what this machine offers and what is missing
     Doctor(DoctorArgs),
     /// Print a shell completion script
@@ -188,6 +191,9 @@ pub(crate) struct RunArgs {
     /// Where downloaded models are kept; by default beside the compiled plugins
     #[arg(long, env = "PURLIN_MODEL_CACHE", value_name = "DIR")]
     pub(crate) model_cache: Option<PathBuf>,
+    /// The image of this program, for Pods of models whose source has to be fetched before they start
+    #[arg(long, env = "PURLIN_IMAGE", value_name = "IMAGE")]
+    pub(crate) fetch_image: Option<String>,
     /// Where others reach the gateways of all replicas, for the addresses of models; by default this one's own
     #[arg(long, env = "PURLIN_GATEWAY", value_name = "HOST:PORT")]
     pub(crate) gateway_address: Option<String>,
@@ -244,6 +250,39 @@ pub(crate) struct NodeArgs {
     /// Leave Jobs to the cluster's own controller
     #[arg(long)]
     pub(crate) no_job_controller: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    purlin fetch s3://models/digits /mnt/models --credentials /mnt/secret\n  \
+    purlin fetch hf://org/name:main ./model\n  \
+    purlin fetch oci://ghcr.io/acme/digits:1 ./model --output json\n\n\
+    Credentials are variables of the environment (AWS_..., GOOGLE_..., HF_TOKEN, docker's configuration) or the files of\n\
+    --credentials, named as the keys of a Secret. A download that was cut off goes on when the same command runs again.\n\n\
+    Exit codes: 0 done, 1 it cannot be had as it is, 2 wrong usage, 75 it may be had later.")]
+pub(crate) struct FetchArgs {
+    /// Where the model is: https:, s3:, gs:, hf:, oci: or file:
+    pub(crate) uri: String,
+    /// The folder that has the files then; it is made where there is none
+    pub(crate) folder: PathBuf,
+    /// A folder with settings, a file each, as a Secret is mounted
+    #[arg(long, value_name = "DIR")]
+    pub(crate) credentials: Option<PathBuf>,
+    /// `sha256:...` that the model must have
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) digest: Option<String>,
+    /// Where `hf:` models are: a hub's address, or a folder with ORGANISATION/NAME/... below it
+    #[arg(long, env = "HF_ENDPOINT", value_name = "URL|DIR", default_value = DEFAULT_HUB)]
+    pub(crate) model_hub: Hub,
+    /// Where downloads are kept for the next time; by default within the folder, and not after success
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// The largest download
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 40)]
+    pub(crate) max_size: u64,
+    /// How the result is printed
+    #[arg(long, short, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]

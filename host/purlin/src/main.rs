@@ -8,6 +8,7 @@ mod cli;
 mod connect;
 mod console;
 mod doctor;
+mod fetch;
 mod manifests;
 mod node;
 mod output;
@@ -30,6 +31,9 @@ use purlin_telemetry::{LogFormat, TracingConfig};
 
 use cli::{Cli, Command, LogArgs, LogFormatArg};
 
+/// What a command ends with that may succeed later, as sysexits.h has it.
+const TRY_AGAIN: u8 = 75;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Command::Node(args) => with_runtime(cli.log, || node::run(&args)),
         Command::Registry(args) => with_runtime(cli.log, || registry::run(&args)),
         Command::Up(args) => with_runtime(cli.log, || up::run(&args)),
+        Command::Fetch(args) => with_runtime(cli.log, || fetch::run(&args)),
         Command::Console(args) => with_runtime(cli.log, || console::show(&args)),
         Command::Plugin(command) => with_runtime(cli.log, || plugin::run(&command)),
     };
@@ -58,7 +63,11 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         let _ = output::error(&error);
-        ExitCode::FAILURE
+        match error.downcast_ref::<purlin_models::SourceError>() {
+            // For an init container and for scripts: trying again is of use.
+            Some(error) if error.passing => ExitCode::from(TRY_AGAIN),
+            _ => ExitCode::FAILURE,
+        }
     })
 }
 

@@ -56,16 +56,17 @@ pub(crate) async fn run(args: &RunArgs) -> Result<()> {
     )
     .context("cannot start the sandbox")?;
     let holdings = Holdings::nothing(Shards::new(args.shards));
+    let oci = purlin_registry::Client::new(purlin_registry::ClientConfig::default());
     let beside = || args.cache_dir.with_file_name("models");
     let place = Place {
         client: client.clone(),
         holdings: holdings.clone(),
-        containers: ContainerConfig::default(),
+        containers: ContainerConfig { here: false, fetch_image: args.fetch_image.clone() },
+        registries: oci.clone(),
         address: args.gateway_address.clone(),
     };
     let model_cache = args.model_cache.clone().unwrap_or_else(beside);
     let gateway = serving::start(&args.models, &model_cache, gateway_listener, place, &mut metrics)?;
-    let oci = purlin_registry::Client::new(purlin_registry::ClientConfig::default());
     let kernel = Kernel::new(
         purlin_kernel::Config {
             client: client.clone(),

@@ -10,14 +10,17 @@ use kube::Client;
 use prometheus_client::registry::Registry;
 use purlin_gateway::{Gateway, GatewayConfig};
 use purlin_kernel::shard::Holdings;
-use purlin_models::{ContainerConfig, Served, Serving, ServingConfig, SourceConfig, Sources};
+use purlin_models::{ContainerConfig, Hub, Served, Serving, ServingConfig, SourceConfig, Sources};
 use purlin_sandbox::StageResolver;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::parts::Parts;
 
-/// The largest model file that is downloaded.
+/// The hub that models are looked for in where no other is named.
+pub(crate) const DEFAULT_HUB: &str = "https://huggingface.co";
+
+/// The largest model file that is downloaded, and the largest layer of an image.
 const MAX_FILE: u64 = 64 << 30;
 
 #[derive(Debug, Args)]
@@ -28,6 +31,18 @@ pub(crate) struct ModelArgs {
     /// Memory that models which are loaded may take together
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 30, help_heading = "Models")]
     pub(crate) model_memory: u64,
+    /// What downloaded models may take on the disk; what no model in memory needs goes first
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 30, help_heading = "Models")]
+    pub(crate) model_cache_size: u64,
+    /// Where `hf:` models are: a hub's address, or a folder with ORGANISATION/NAME/... below it
+    #[arg(
+        long,
+        env = "HF_ENDPOINT",
+        value_name = "URL|DIR",
+        default_value = DEFAULT_HUB,
+        help_heading = "Models"
+    )]
+    pub(crate) model_hub: Hub,
     /// The domain of the hosts under which models answer
     #[arg(long, value_name = "DOMAIN", default_value = "localhost", help_heading = "Models")]
     pub(crate) model_domain: String,
@@ -41,6 +56,8 @@ pub(crate) struct Place {
     pub(crate) holdings: Holdings,
     /// How Pods of models are made.
     pub(crate) containers: ContainerConfig,
+    /// For models in images.
+    pub(crate) registries: purlin_registry::Client,
     /// Where others reach it, as `HOST:PORT`; by default where it listens.
     pub(crate) address: Option<String>,
 }
@@ -67,9 +84,16 @@ pub(crate) fn start(
         std::fs::canonicalize(folder).with_context(|| format!("cannot use --model-dir {}", folder.display()))
     };
     let folders = args.model_dir.iter().map(absolute).collect::<Result<Vec<_>>>()?;
-    let sources = Sources::new(SourceConfig { folders, cache: cache.to_owned(), max_file: MAX_FILE });
+    let config = SourceConfig {
+        folders,
+        cache: cache.to_owned(),
+        cache_limit: args.model_cache_size,
+        max_file: MAX_FILE,
+        hub: args.model_hub.clone(),
+    };
+    let sources = Sources::new(config, place.registries.clone());
     let sources = sources.with_context(|| format!("cannot keep models in {}", cache.display()))?;
-    let Place { client, holdings, containers, address } = place;
+    let Place { client, holdings, containers, address, .. } = place;
     let served = Served::new(sources, args.model_memory, client.clone(), containers, holdings.clone());
     let gateway = Gateway::new(served.clone(), GatewayConfig::default());
     gateway.register_metrics(metrics);

@@ -124,7 +124,8 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         client: as_part("serving"),
         holdings: Holdings::everything(),
         // The embedded node's Pods are processes of this machine.
-        containers: ContainerConfig { shared_ports: true },
+        containers: ContainerConfig { here: true, fetch_image: None },
+        registries: oci.clone(),
         address: None,
     };
     let gateway =

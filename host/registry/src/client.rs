@@ -150,6 +150,14 @@ impl Client {
         }
     }
 
+    pub(crate) fn sharing(&self, access: Arc<Access>) -> Client {
+        Client {
+            transport: self.transport.clone(),
+            config: Arc::clone(&self.config),
+            access: Arc::new(RwLock::new(access)),
+        }
+    }
+
     /// Uses other credentials and mirrors from now on.
     pub fn set_access(&self, access: Access) {
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);

@@ -39,6 +39,12 @@ fn of_account(component: &Value, related: &[Value]) -> Option<String> {
     credentials.next().map(str::to_owned)
 }
 
+/// The Secret that opens a place, and the one key of it that counts, where not all do.
+struct Opener {
+    secret: String,
+    key: Option<String>,
+}
+
 /// What is said about a model's place in a component.
 pub(crate) struct Place<'a> {
     /// The service.
@@ -143,30 +149,36 @@ impl Place<'_> {
     pub(crate) fn source(&self, related: &[Value]) -> Result<Option<Value>, FieldError> {
         let Some(uri) = self.uri()? else { return Ok(None) };
         let mut source = json!({"uri": uri.as_str()});
-        if let Some(secret) = self.secret(&uri, related) {
+        if let Some(Opener { secret, key }) = self.opener(&uri, related) {
             source["secret"] = secret.into();
+            if let Some(key) = key {
+                source["secretKey"] = key.into();
+            }
         }
         Ok(Some(source))
     }
 
-    fn secret(&self, uri: &str, related: &[Value]) -> Option<String> {
-        if self.model.at(&["storage"]).is_some_and(|storage| !storage.text(&["key"]).is_empty()) {
+    fn opener(&self, uri: &str, related: &[Value]) -> Option<Opener> {
+        let key = self.model.text(&["storage", "key"]);
+        if !key.is_empty() {
             let named = self.service.annotation(STORAGE_SECRET).unwrap_or(STORAGE_CONFIG);
-            return Some(named.to_owned());
+            return Some(Opener { secret: named.to_owned(), key: Some(key.to_owned()) });
         }
-        let of_account = || of_account(self.component, related);
+        let of_account = || of_account(self.component, related).map(|secret| Opener { secret, key: None });
         if uri.starts_with("hf:") { self.token().or_else(of_account) } else { of_account() }
     }
 
-    /// The Secret that the hub's token is read from.
-    fn token(&self) -> Option<String> {
+    /// The Secret that the hub's token is read from, and the token's key in it.
+    fn token(&self) -> Option<Opener> {
         let tokens = ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"];
-        let variables = self.model.items(&["env"]).iter();
-        let mut secrets = variables
-            .filter(|variable| tokens.contains(&variable.text(&["name"])))
-            .map(|variable| variable.text(&["valueFrom", "secretKeyRef", "name"]))
-            .filter(|name| !name.is_empty());
-        secrets.next().map(str::to_owned)
+        let mut variables = self.model.items(&["env"]).iter();
+        variables.find_map(|variable| {
+            let text = |field: &str| variable.text(&["valueFrom", "secretKeyRef", field]);
+            let (secret, key) = (text("name"), text("key"));
+            let is_token = tokens.contains(&variable.text(&["name"])) && !secret.is_empty();
+            let key = (!key.is_empty()).then(|| key.to_owned());
+            is_token.then(|| Opener { secret: secret.to_owned(), key })
+        })
     }
 }
 
@@ -242,15 +254,16 @@ mod tests {
         });
         let secret = |component: Value| {
             let source = source(&component, std::slice::from_ref(&account)).ok().flatten()?;
-            source["secret"].as_str().map(str::to_owned)
+            let secret = source["secret"].as_str()?;
+            Some(source["secretKey"].as_str().map_or(secret.to_owned(), |key| format!("{secret}/{key}")))
         };
         let model = json!({"storageUri": "s3://a"});
         assert_eq!(secret(json!({"serviceAccountName": "sa", "model": model})).as_deref(), Some("s3creds"));
         assert_eq!(secret(json!({"model": model})), None, "the default account is another");
         let keyed = json!({"storageUri": "s3://a", "storage": {"key": "k"}});
-        assert_eq!(secret(json!({"model": keyed})).as_deref(), Some("storage-config"));
+        assert_eq!(secret(json!({"model": keyed})).as_deref(), Some("storage-config/k"));
         let token = json!([{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "t"}}}]);
         let model = json!({"storageUri": "hf://a/b", "env": token});
-        assert_eq!(secret(json!({"model": model})).as_deref(), Some("hf"));
+        assert_eq!(secret(json!({"model": model})).as_deref(), Some("hf/t"));
     }
 }

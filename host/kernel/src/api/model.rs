@@ -136,7 +136,13 @@ pub struct ModelSource {
     /// A Secret of the same namespace with credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// `sha256:...` of the file, or of the listing of a folder; checked where it is given.
+    /// The key of the Secret that counts, where its value is a JSON object of settings, or a token. Without it each key is
+    /// a setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub secret_key: Option<String>,
+    /// `sha256:...` of the file; for a folder that of what `sha256sum` prints for its files in the order of their names.
+    /// Checked where it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }

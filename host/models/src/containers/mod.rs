@@ -52,8 +52,28 @@ const STARTING: Duration = Duration::from_secs(600);
 /// How Pods of models are made here.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerConfig {
-    /// All Pods share this machine's ports, so that each is told one of its own.
-    pub shared_ports: bool,
+    /// Pods run on this machine: they share its ports, so that each is told one of its own, and find files where this process
+    /// put them.
+    pub here: bool,
+    /// The image of this program, for Pods elsewhere whose files have to be fetched.
+    pub fetch_image: Option<String>,
+}
+
+/// How a source comes to containers.
+pub(crate) enum Way {
+    /// Fetched by this process.
+    Here,
+    /// A claim that the Pod mounts.
+    Claim {
+        /// Of the claim.
+        name: String,
+        /// Below its root.
+        path: String,
+    },
+    /// By a container of this image.
+    Image(String),
+    /// Not at all.
+    None,
 }
 
 /// What is known of a model's Pods.
@@ -107,6 +127,18 @@ impl Containers {
     /// Whether this process makes the Pods of a namespace.
     fn acts(&self, namespace: &str) -> bool {
         self.holdings.holds(self.holdings.shards().domain(Some(namespace)))
+    }
+
+    /// How the files at a URI come to containers.
+    pub(crate) fn way(&self, uri: &str) -> Way {
+        if self.config.here {
+            return Way::Here;
+        }
+        if let Some(claimed) = uri.strip_prefix("pvc://") {
+            let (name, path) = claimed.split_once('/').unwrap_or((claimed, ""));
+            return Way::Claim { name: name.to_owned(), path: path.trim_matches('/').to_owned() };
+        }
+        self.config.fetch_image.clone().map_or(Way::None, Way::Image)
     }
 
     fn entry(&self, key: &ModelKey) -> Option<Arc<Entry>> {
@@ -229,7 +261,7 @@ impl Containers {
         files: Option<&Files>,
     ) -> Result<(), KubeError> {
         let mut ports = Ports::of(container);
-        if self.config.shared_ports {
+        if self.config.here {
             ports = Ports { http: self.port(ports.http), grpc: ports.grpc.map(|port| self.port(port)) };
         }
         let pod: Value = pods::pod(model, container, index, ports, files);

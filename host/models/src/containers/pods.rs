@@ -7,6 +7,8 @@ use purlin_kernel::api::{Model, ModelContainer};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::source::Folder;
+
 /// The label of a Pod that has the name of its Model.
 pub(crate) const MODEL: &str = "purlin.dev/model";
 
@@ -31,10 +33,17 @@ impl Ports {
 }
 
 /// How a model's files come to its containers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 pub(crate) enum Files {
-    /// As a volume.
-    Volume(Value),
+    /// From a folder of the machine that the Pods run on.
+    Folder(Folder),
+    /// From a claim of the Pod's namespace.
+    Claim {
+        /// Of the claim.
+        name: String,
+        /// Below its root; empty for the root.
+        path: String,
+    },
     /// A container that runs before the others puts them there.
     Fetched {
         /// The image of this program.
@@ -84,7 +93,7 @@ pub(crate) fn pod(
     if let Some(containers) = spec["containers"].as_array_mut() {
         let at = serving(containers, container.port);
         if let Some(one) = containers.get_mut(at) {
-            complete(one, Ports::of(container), ports, files.is_some().then_some(&container.mount_path));
+            complete(one, Ports::of(container), ports, files.map(|files| (&*container.mount_path, files)));
         }
     }
     if let Some(files) = files {
@@ -110,7 +119,7 @@ fn serving(containers: &[Value], port: u16) -> usize {
 }
 
 /// Adds to the container that serves what it needs to be found: its port, a probe, its files.
-fn complete(container: &mut Value, written: Ports, ports: Ports, mount_path: Option<&String>) {
+fn complete(container: &mut Value, written: Ports, ports: Ports, files: Option<(&str, &Files)>) {
     if written != ports {
         moved(container, written, ports);
     }
@@ -128,10 +137,17 @@ fn complete(container: &mut Value, written: Ports, ports: Ports, mount_path: Opt
         container["readinessProbe"] =
             json!({"tcpSocket": {"port": ports.http}, "periodSeconds": 1, "failureThreshold": 3});
     }
-    if let Some(path) = mount_path {
-        let mounted = container["volumeMounts"].as_array().into_iter().flatten();
-        if !mounted.clone().any(|mount| mount["mountPath"] == json!(path)) {
-            push(container, "volumeMounts", json!({"name": FILES, "mountPath": path, "readOnly": true}));
+    if let Some((path, files)) = files {
+        let mounted = container["volumeMounts"].as_array();
+        let taken = mounted.is_some_and(|mounts| mounts.iter().any(|mount| mount["mountPath"] == json!(path)));
+        if !taken {
+            let mut mount = json!({"name": FILES, "mountPath": path, "readOnly": true});
+            if let Files::Claim { path, .. } = files
+                && !path.is_empty()
+            {
+                mount["subPath"] = json!(path);
+            }
+            push(container, "volumeMounts", mount);
         }
     }
 }
@@ -200,10 +216,11 @@ fn moved(container: &mut Value, from: Ports, to: Ports) {
 
 fn mount(spec: &mut Value, files: &Files, path: &str) {
     let volume = match files {
-        Files::Volume(volume) => {
-            let mut volume = volume.clone();
-            volume["name"] = FILES.into();
-            volume
+        Files::Folder(folder) => {
+            json!({"name": FILES, "hostPath": {"path": folder.path(), "type": "Directory"}})
+        }
+        Files::Claim { name, .. } => {
+            json!({"name": FILES, "persistentVolumeClaim": {"claimName": name, "readOnly": true}})
         }
         Files::Fetched { image, uri, secret } => {
             let mut container = json!({
@@ -321,7 +338,7 @@ mod tests {
     #[test]
     fn a_replica_has_what_it_needs_to_be_found() {
         let (model, container) = model(json!({"name": "c", "image": "i"}));
-        let files = Files::Volume(json!({"persistentVolumeClaim": {"claimName": "models"}}));
+        let files = Files::Claim { name: "models".to_owned(), path: "iris/1".to_owned() };
         let pod = pod(&model, &container, 2, Ports::of(&container), Some(&files));
         assert_eq!(pod["metadata"]["name"], "m-2");
         assert_eq!(pod["metadata"]["labels"], json!({"app": "x", "purlin.dev/model": "m"}));
@@ -332,11 +349,15 @@ mod tests {
         assert_eq!(one["readinessProbe"]["tcpSocket"]["port"], 8080);
         assert_eq!(
             one["volumeMounts"],
-            json!([{"name": "purlin-model", "mountPath": "/mnt/models", "readOnly": true}])
+            json!([{
+                "name": "purlin-model", "mountPath": "/mnt/models", "readOnly": true, "subPath": "iris/1",
+            }])
         );
         assert_eq!(
             pod["spec"]["volumes"],
-            json!([{"name": "purlin-model", "persistentVolumeClaim": {"claimName": "models"}}])
+            json!([{
+                "name": "purlin-model", "persistentVolumeClaim": {"claimName": "models", "readOnly": true},
+            }])
         );
     }
 

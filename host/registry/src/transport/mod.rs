@@ -65,6 +65,15 @@ pub(crate) struct Repository<'a> {
     pub(crate) credentials: Credentials,
 }
 
+/// A blob that is being read.
+pub(crate) struct Opened {
+    /// Where it begins.
+    pub(crate) from: u64,
+    /// Bytes of the whole, where that is said.
+    pub(crate) size: Option<u64>,
+    pub(crate) body: Response,
+}
+
 struct Request {
     method: Method,
     url: Url,
@@ -108,6 +117,24 @@ impl Repository<'_> {
     pub(crate) async fn blob(&self, digest: &Digest, size: u64) -> Result<Bytes, Failure> {
         let url = self.url(&["blobs", digest.as_str()])?;
         Ok(self.content(self.request(Method::GET, url, false), size).await?.1)
+    }
+
+    /// Begins to read a blob at an offset; the registry may begin at 0 instead.
+    pub(crate) async fn open(&self, digest: &Digest, from: u64) -> Result<Opened, Failure> {
+        let mut request = self.request(Method::GET, self.url(&["blobs", digest.as_str()])?, false);
+        if from > 0 {
+            let range = HeaderValue::from_str(&format!("bytes={from}-"))
+                .map_err(|_| Failure::Broken("the offset can be in no header".to_owned()))?;
+            request.headers.insert(header::RANGE, range);
+        }
+        let body = self.send(request).await?;
+        let length = body.content_length();
+        if body.status() != StatusCode::PARTIAL_CONTENT {
+            return Ok(Opened { from: 0, size: length, body });
+        }
+        let (from, size) = part(body.headers())
+            .ok_or_else(|| Failure::Broken("it sent a part and did not say which".to_owned()))?;
+        Ok(Opened { from, size, body })
     }
 
     /// Whether a blob is there.
@@ -286,7 +313,9 @@ impl Request {
     /// Asks for the kinds of manifests that are understood.
     fn accepting(mut self) -> Request {
         let accepted = HeaderValue::from_static(
-            "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json",
+            "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+             application/vnd.docker.distribution.manifest.v2+json, \
+             application/vnd.docker.distribution.manifest.list.v2+json",
         );
         self.headers.insert(header::ACCEPT, accepted);
         self
@@ -377,6 +406,13 @@ fn next(headers: &HeaderMap, base: &Url) -> Option<Url> {
     let (target, parameters) = link.strip_prefix('<')?.split_once('>')?;
     let next = parameters.contains("rel=\"next\"").then(|| base.join(target).ok())??;
     (next.origin() == base.origin()).then_some(next)
+}
+
+/// Where a part begins, and how long the whole is: `bytes 10-19/20`.
+fn part(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
+    let text = headers.get(header::CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?;
+    let (part, whole) = text.split_once('/')?;
+    Some((part.split_once('-')?.0.parse().ok()?, whole.parse().ok()))
 }
 
 /// Why a request failed, down to its cause.

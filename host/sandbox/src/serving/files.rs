@@ -1,24 +1,35 @@
 //! The files of a model, as the instances that serve it see them: by name, and nothing else of the disk.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use purlin_nn::{LoadOptions, ModelFile};
 
 /// A model's files, and where its graphs are computed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ModelFiles {
     files: BTreeMap<String, (ModelFile, u64)>,
     pub(crate) options: LoadOptions,
+    /// Keeps the files where they are.
+    guard: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl fmt::Debug for ModelFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelFiles").field("files", &self.files).field("options", &self.options).finish()
+    }
 }
 
 impl ModelFiles {
     /// No files yet.
     pub fn new(options: LoadOptions) -> Self {
-        ModelFiles { files: BTreeMap::new(), options }
+        ModelFiles { files: BTreeMap::new(), options, guard: None }
     }
 
     /// Adds a file in memory.
@@ -33,6 +44,13 @@ impl ModelFiles {
     #[must_use]
     pub fn with_path(mut self, name: impl Into<String>, path: PathBuf, size: u64) -> Self {
         self.files.insert(name.into(), (ModelFile::Path(path), size));
+        self
+    }
+
+    /// Keeps something for as long as the files are used: what holds them where they are.
+    #[must_use]
+    pub fn guarded_by(mut self, guard: Arc<dyn Any + Send + Sync>) -> Self {
+        self.guard = Some(guard);
         self
     }
 
