@@ -12,7 +12,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 target=wasm32-unknown-unknown
-first_party=(dialect-katib dialect-kserve explainer-shap monitor-drift runtime-lightgbm runtime-onnx runtime-sklearn runtime-xgboost tuner-random)
+first_party=(dialect-katib dialect-kserve explainer-shap monitor-drift runtime-huggingface runtime-lightgbm runtime-onnx runtime-sklearn runtime-xgboost tuner-random)
 testing=(echo hostile probe tuner-relay)
 
 die() { echo "plugins.sh: $*" >&2; exit 1; }
@@ -59,6 +59,8 @@ build_modules() {
         "--remap-path-prefix=$(registry_sources)=/registry"
         "--remap-path-prefix=$std_source=/rust"
         "--remap-path-prefix=$1=/target"
+        # A plugin has no system to draw random bytes from: who wants some brings them (runtime-huggingface/src/entropy.rs).
+        '--cfg=getrandom_backend="custom"'
     )
     local separator=$'\x1f' encoded
     encoded=$(IFS=$separator; echo "${flags[*]}")

@@ -1,12 +1,12 @@
-//! What plugins compute on the host: graphs by the backends of `purlin-nn`.
+//! What plugins compute on the host: graphs and language models, by the backends of `purlin-nn`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use purlin_nn::{
-    Backends, Decoding, Encoding, LanguageModel, LoadOptions, LoadedGraph, ModelFile, NnError, Ort, Settings,
-    Token, Tract,
+    Backends, Candle, Decoding, Encoding, LanguageModel, LoadOptions, LoadedGraph, ModelFile, NnError, Ort,
+    Settings, Token, Tract,
 };
 use purlin_sandbox::service::Inference;
 
@@ -20,7 +20,8 @@ impl HostInference {
     /// usual places.
     pub fn new(library: Option<PathBuf>, settings: &Settings) -> Self {
         let ort = Ort { library, ..Ort::default() };
-        HostInference { backends: Backends::new(vec![Arc::new(Tract), Arc::new(ort)], settings) }
+        let backends = Backends::new(vec![Arc::new(Tract), Arc::new(ort)], settings);
+        HostInference { backends: backends.with_language_models(vec![Arc::new(Candle)]) }
     }
 }
 
@@ -37,27 +38,16 @@ impl Inference for HostInference {
 
     async fn load_language_model(
         &self,
-        _: ModelFile,
+        file: ModelFile,
         options: LoadOptions,
     ) -> Result<Arc<dyn LanguageModel>, NnError> {
-        Err(NnError::NoBackend {
-            encoding: Encoding::Ggml,
-            device: options.device,
-            reason: "this build has no backend for language models".to_owned(),
-        })
+        Ok(self.backends.load_language_model(file, options).await?)
     }
 
     async fn decode(
         &self,
-        mut decoding: Box<dyn Decoding>,
+        decoding: Box<dyn Decoding>,
     ) -> (Option<Box<dyn Decoding>>, Result<Option<Token>, NnError>) {
-        let decoded = tokio::task::spawn_blocking(move || {
-            let token = decoding.next();
-            (decoding, token)
-        });
-        match decoded.await {
-            Ok((decoding, token)) => (Some(decoding), token),
-            Err(_) => (None, Err(NnError::Failed("the computation ended before it was done".to_owned()))),
-        }
+        self.backends.decode(decoding).await
     }
 }

@@ -3,23 +3,19 @@
 //!
 //! Called by the sandbox's `nn` interface and by whoever serves a model from its files.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use futures::FutureExt;
-use futures::future::{BoxFuture, Shared};
-use sha2::{Digest, Sha256};
-
-use crate::backend::{Backend, Device, Encoding, Graph, LoadOptions, ModelFile, TensorInfo};
+use crate::backend::{
+    Backend, Decoding, Device, Encoding, Graph, LanguageBackend, LanguageModel, LoadOptions, ModelFile,
+    Sampling, TensorInfo, Token,
+};
 use crate::crew::Crew;
 use crate::error::NnError;
+use crate::shelf::{Keeper, Key, Shelf};
 use crate::tensor::Tensor;
 
 /// Which backends are used, by name, the first that can goes; none named means all, in their own order.
@@ -63,7 +59,9 @@ impl Default for Settings {
 /// The backends of this process, and the graphs that are in use.
 pub struct Backends {
     backends: Vec<Arc<dyn Backend>>,
-    shelf: Arc<Shelf>,
+    language_backends: Vec<Arc<dyn LanguageBackend>>,
+    graphs: Shelf<LoadedGraph>,
+    language_models: Shelf<LoadedLanguageModel>,
     crew: Arc<Crew>,
     inline_below: Duration,
 }
@@ -81,13 +79,21 @@ impl Backends {
         };
         Backends {
             backends,
-            shelf: Arc::new(Shelf::default()),
+            language_backends: Vec::new(),
+            graphs: Shelf::default(),
+            language_models: Shelf::default(),
             crew: Arc::new(Crew::new(settings.threads, settings.queue)),
             inline_below: settings.inline_below,
         }
     }
 
-    /// Whether some backend reads the encoding and computes on the device, here and now.
+    /// And these for language models, in this order. The preference is about graphs.
+    #[must_use]
+    pub fn with_language_models(self, language_backends: Vec<Arc<dyn LanguageBackend>>) -> Backends {
+        Backends { language_backends, ..self }
+    }
+
+    /// Whether some backend reads graphs of the encoding and computes on the device, here and now.
     ///
     /// # Errors
     /// [`NnError::NoBackend`] says for each backend what is missing.
@@ -111,83 +117,101 @@ impl Backends {
         options: LoadOptions,
     ) -> Result<Arc<LoadedGraph>, NnError> {
         let able = self.able(encoding, options.device)?;
-        let (file, content) = blocking(move || Content::of(&file).map(|content| (file, content))).await?;
-        let key = Key { content, encoding, device: options.device, threads: options.threads };
-        let loading = {
-            let mut shelf = self.shelf.places();
-            match shelf.entry(key.clone()) {
-                Entry::Occupied(mut place) => match place.get() {
-                    Place::Loading(loading) => loading.clone(),
-                    Place::Loaded(graph) => match graph.upgrade() {
-                        Some(graph) => return Ok(graph),
-                        // Its last user is just letting go of it.
-                        None => {
-                            let loading = self.begin(key, able, file, options);
-                            place.insert(Place::Loading(loading.clone()));
-                            loading
-                        }
-                    },
-                },
-                Entry::Vacant(place) => {
-                    let loading = self.begin(key, able, file, options);
-                    place.insert(Place::Loading(loading.clone()));
-                    loading
-                }
-            }
+        let (key, file) = Key::of(file, encoding, &options).await?;
+        let (crew, inline_below) = (self.crew.clone(), self.inline_below);
+        let load = move |keeper| {
+            let (backend, graph) = first_that_reads(&able, &file, &options)?;
+            Ok(LoadedGraph { graph, backend, crew, inline_below, pace: Pace::default(), _keeper: keeper })
         };
-        loading.await
+        self.graphs.get(key, load).await
+    }
+
+    /// Loads a language model, or gives the one that is loaded, as [`Backends::load`] does.
+    ///
+    /// # Errors
+    /// [`NnError::NoBackend`], or the first backend's reason for not reading it.
+    pub async fn load_language_model(
+        &self,
+        file: ModelFile,
+        options: LoadOptions,
+    ) -> Result<Arc<LoadedLanguageModel>, NnError> {
+        let (encoding, device) = (Encoding::Ggml, options.device);
+        let mut asked = Asked::default();
+        for backend in self.language_backends.iter().filter(|backend| backend.encoding() == encoding) {
+            asked.hear(backend, backend.name(), backend.available(device));
+        }
+        let able = asked.able(encoding, device)?;
+        let (key, file) = Key::of(file, encoding, &options).await?;
+        let load = move |keeper| {
+            let model = first(&able, |backend| {
+                let begun = Instant::now();
+                let model = backend.load(&file, &options)?;
+                let (took, memory) = (begun.elapsed(), model.memory());
+                tracing::debug!(backend = backend.name(), %device, ?took, memory, "loaded a language model");
+                Ok(model)
+            })?;
+            Ok(LoadedLanguageModel { model, _keeper: keeper })
+        };
+        self.language_models.get(key, load).await
+    }
+
+    /// Computes the next token of a generation, on a thread for such work. A generation that has begun is not refused for
+    /// others that wait; whoever begins them bounds how many there are.
+    ///
+    /// The generation comes back with the token; it is lost where its computation panicked. Dropping the future ends it.
+    pub async fn decode(
+        &self,
+        mut decoding: Box<dyn Decoding>,
+    ) -> (Option<Box<dyn Decoding>>, Result<Option<Token>, NnError>) {
+        let work = move || {
+            let token = decoding.next();
+            Ok((decoding, token))
+        };
+        match self.crew.run_admitted(work).await {
+            Ok((decoding, token)) => (Some(decoding), token),
+            Err(error) => (None, Err(error)),
+        }
     }
 
     fn able(&self, encoding: Encoding, device: Device) -> Result<Vec<Arc<dyn Backend>>, NnError> {
-        let (mut able, mut missing) = (Vec::new(), Vec::new());
+        let mut asked = Asked::default();
         for backend in self.backends.iter().filter(|backend| backend.encoding() == encoding) {
-            match backend.available(device) {
-                Ok(()) => able.push(backend.clone()),
-                Err(reason) => missing.push(format!("{}: {reason}", backend.name())),
-            }
+            asked.hear(backend, backend.name(), backend.available(device));
         }
-        if !able.is_empty() {
-            return Ok(able);
-        }
-        let reason = if missing.is_empty() { "no backend reads it".to_owned() } else { missing.join("; ") };
-        Err(NnError::NoBackend { encoding, device, reason })
-    }
-
-    fn begin(&self, key: Key, able: Vec<Arc<dyn Backend>>, file: ModelFile, options: LoadOptions) -> Loading {
-        let (shelf, crew, inline_below) = (self.shelf.clone(), self.crew.clone(), self.inline_below);
-        let load = move || {
-            let read = catch_unwind(AssertUnwindSafe(|| first_that_reads(&able, &file, &options)));
-            let read = read.unwrap_or_else(|_| Err(NnError::Failed("the backend panicked".to_owned())));
-            let loaded = read.map(|(backend, graph)| {
-                let keeper = Keeper { shelf: Arc::downgrade(&shelf), key: key.clone() };
-                Arc::new(LoadedGraph {
-                    graph,
-                    backend,
-                    crew,
-                    inline_below,
-                    pace: Pace::default(),
-                    _keeper: keeper,
-                })
-            });
-            let mut places = shelf.places();
-            let before = match &loaded {
-                Ok(graph) => places.insert(key, Place::Loaded(Arc::downgrade(graph))),
-                Err(_) => places.remove(&key),
-            };
-            // Nothing is dropped under the lock that might want it.
-            drop(places);
-            drop(before);
-            loaded
-        };
-        blocking(load).boxed().shared()
+        asked.able(encoding, device)
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, NnError> + Send + 'static,
-) -> Result<T, NnError> {
-    let ended = |error| NnError::Failed(format!("loading was ended: {error}"));
-    tokio::task::spawn_blocking(work).await.map_err(ended)?
+/// What the backends of an encoding said about a device.
+struct Asked<B> {
+    able: Vec<B>,
+    missing: Vec<String>,
+}
+
+impl<B> Default for Asked<B> {
+    fn default() -> Self {
+        Asked { able: Vec::new(), missing: Vec::new() }
+    }
+}
+
+impl<B: Clone> Asked<B> {
+    fn hear(&mut self, backend: &B, name: &str, answer: Result<(), String>) {
+        match answer {
+            Ok(()) => self.able.push(backend.clone()),
+            Err(reason) => self.missing.push(format!("{name}: {reason}")),
+        }
+    }
+
+    fn able(self, encoding: Encoding, device: Device) -> Result<Vec<B>, NnError> {
+        if !self.able.is_empty() {
+            return Ok(self.able);
+        }
+        let reason = match self.missing.is_empty() {
+            true => "no backend reads it".to_owned(),
+            false => self.missing.join("; "),
+        };
+        Err(NnError::NoBackend { encoding, device, reason })
+    }
 }
 
 fn first_that_reads(
@@ -195,85 +219,58 @@ fn first_that_reads(
     file: &ModelFile,
     options: &LoadOptions,
 ) -> Result<(&'static str, Arc<dyn Graph>), NnError> {
-    let mut first = None;
-    for backend in able {
+    first(able, |backend| {
         let begun = Instant::now();
-        match backend.load(file, options) {
+        let loaded = backend.load(file, options);
+        match &loaded {
             Ok(graph) => {
                 let (took, memory) = (begun.elapsed(), graph.memory());
                 tracing::debug!(backend = backend.name(), device = %options.device, ?took, memory, "loaded a graph");
-                return Ok((backend.name(), graph));
             }
             Err(error) => {
                 tracing::debug!(backend = backend.name(), %error, "the backend does not read the graph");
-                first.get_or_insert(error);
+            }
+        }
+        loaded.map(|graph| (backend.name(), graph))
+    })
+}
+
+/// What the first backend that can makes, or the first one's reason where none can.
+fn first<B, T>(able: &[B], mut load: impl FnMut(&B) -> Result<T, NnError>) -> Result<T, NnError> {
+    let mut refused = None;
+    for backend in able {
+        match load(backend) {
+            Ok(loaded) => return Ok(loaded),
+            Err(error) => {
+                refused.get_or_insert(error);
             }
         }
     }
-    Err(first.unwrap_or_else(|| NnError::Failed("there is no backend".to_owned())))
+    Err(refused.unwrap_or_else(|| NnError::Failed("there is no backend".to_owned())))
 }
 
-type Loading = Shared<BoxFuture<'static, Result<Arc<LoadedGraph>, NnError>>>;
+/// A language model in use, shared by all who loaded the same content. Its generations go on where
+/// [`Backends::decode`] computes them.
+pub struct LoadedLanguageModel {
+    model: Arc<dyn LanguageModel>,
+    _keeper: Keeper<LoadedLanguageModel>,
+}
 
-/// The graphs that are in use or on their way.
-#[derive(Default)]
-struct Shelf(Mutex<HashMap<Key, Place>>);
-
-impl Shelf {
-    fn places(&self) -> MutexGuard<'_, HashMap<Key, Place>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl LanguageModel for LoadedLanguageModel {
+    fn context_length(&self) -> usize {
+        self.model.context_length()
     }
-}
 
-enum Place {
-    Loading(Loading),
-    Loaded(Weak<LoadedGraph>),
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
-    content: Content,
-    encoding: Encoding,
-    device: Device,
-    threads: usize,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Content {
-    Digest([u8; 32]),
-    File { path: PathBuf, bytes: u64, changed: Option<SystemTime> },
-}
-
-impl Content {
-    fn of(file: &ModelFile) -> Result<Content, NnError> {
-        match file {
-            ModelFile::Memory(content) => Ok(Content::Digest(Sha256::digest(content).into())),
-            ModelFile::Path(path) => {
-                let unreadable = |error| NnError::Unreadable(format!("{}: {error}", path.display()));
-                let whole = path.canonicalize().map_err(unreadable)?;
-                let metadata = whole.metadata().map_err(unreadable)?;
-                Ok(Content::File { path: whole, bytes: metadata.len(), changed: metadata.modified().ok() })
-            }
-        }
+    fn vocabulary(&self) -> usize {
+        self.model.vocabulary()
     }
-}
 
-/// Takes the graph off the shelf when its last user lets go of it.
-struct Keeper {
-    shelf: Weak<Shelf>,
-    key: Key,
-}
+    fn memory(&self) -> u64 {
+        self.model.memory()
+    }
 
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        let Some(shelf) = self.shelf.upgrade() else { return };
-        let mut places = shelf.places();
-        // It may have been asked for again meanwhile, and stand there anew.
-        if let Some(Place::Loaded(graph)) = places.get(&self.key)
-            && graph.strong_count() == 0
-        {
-            places.remove(&self.key);
-        }
+    fn start(&self, prompt: &[u32], sampling: Sampling) -> Result<Box<dyn Decoding>, NnError> {
+        self.model.start(prompt, sampling)
     }
 }
 
@@ -284,7 +281,7 @@ pub struct LoadedGraph {
     crew: Arc<Crew>,
     inline_below: Duration,
     pace: Pace,
-    _keeper: Keeper,
+    _keeper: Keeper<LoadedGraph>,
 }
 
 impl LoadedGraph {

@@ -66,6 +66,22 @@ impl Crew {
         &self,
         work: impl FnOnce() -> Result<T, NnError> + Send + 'static,
     ) -> Result<T, NnError> {
+        self.run_within(self.shared.limit, work).await
+    }
+
+    /// [`Crew::run`], but never refused: for the next step of something that was let in.
+    pub(crate) async fn run_admitted<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, NnError> + Send + 'static,
+    ) -> Result<T, NnError> {
+        self.run_within(usize::MAX, work).await
+    }
+
+    async fn run_within<T: Send + 'static>(
+        &self,
+        limit: usize,
+        work: impl FnOnce() -> Result<T, NnError> + Send + 'static,
+    ) -> Result<T, NnError> {
         let (answer, answered) = oneshot::channel();
         let caller = Caller(Arc::default());
         let run = Box::new(move || {
@@ -74,19 +90,19 @@ impl Crew {
                 let _ = answer.send(work());
             }
         });
-        self.enqueue(Job { run, gone: caller.0.clone() })?;
+        self.enqueue(Job { run, gone: caller.0.clone() }, limit)?;
         let gone = |_| NnError::Failed("its thread ended before it was done".to_owned());
         answered.await.map_err(gone)?
     }
 
-    fn enqueue(&self, job: Job) -> Result<(), NnError> {
+    fn enqueue(&self, job: Job, limit: usize) -> Result<(), NnError> {
         let mut state = self.shared.state();
-        if state.queue.len() >= self.shared.limit {
+        if state.queue.len() >= limit {
             // Whoever has gone away takes nobody's place.
             state.queue.retain(|job| !job.gone.load(Ordering::Relaxed));
         }
         let free = state.idle > state.queue.len() || state.started < self.shared.threads;
-        if !free && state.queue.len() >= self.shared.limit {
+        if !free && state.queue.len() >= limit {
             return Err(NnError::Overloaded { waiting: state.queue.len() });
         }
         state.queue.push_back(job);

@@ -9,13 +9,14 @@ pub mod backends;
 mod crew;
 pub mod error;
 pub mod model;
+mod shelf;
 pub mod tensor;
 
 pub use backend::{
-    Backend, Decoding, Device, Encoding, Graph, LanguageModel, LoadOptions, ModelFile, Ort, Sampling,
-    TensorInfo, Token, Tract,
+    Backend, Candle, Decoding, Device, Encoding, Graph, LanguageBackend, LanguageModel, LoadOptions,
+    ModelFile, Ort, Sampling, TensorInfo, Token, Tract,
 };
-pub use backends::{Backends, LoadedGraph, Preference, Settings};
+pub use backends::{Backends, LoadedGraph, LoadedLanguageModel, Preference, Settings};
 pub use error::NnError;
 pub use model::{
     Chunk, FinishReason, GenerateRequest, Generation, GenerationSettings, InferError, InferRequest,

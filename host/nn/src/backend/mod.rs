@@ -1,8 +1,10 @@
 //! What a backend does: three small traits, in the manner of wasmtime's wasi-nn. A backend reads graphs of one encoding,
 //! a graph computes, a language model decodes.
 
+mod candle;
 mod interface;
 mod ort;
+mod sampler;
 mod tract;
 
 use std::fmt;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use self::candle::Candle;
 pub use self::ort::Ort;
 pub use self::tract::Tract;
 use crate::error::NnError;
@@ -108,6 +111,21 @@ pub trait Backend: Send + Sync {
 
     /// Reads a graph. Takes from milliseconds to minutes; call it on a thread for blocking work.
     fn load(&self, file: &ModelFile, options: &LoadOptions) -> Result<Arc<dyn Graph>, NnError>;
+}
+
+/// Reads language models of one encoding.
+pub trait LanguageBackend: Send + Sync {
+    /// A word for logs and conditions, such as `candle`.
+    fn name(&self) -> &'static str;
+
+    /// What it reads.
+    fn encoding(&self) -> Encoding;
+
+    /// Whether it can compute on this device, here and now; the text says what is missing.
+    fn available(&self, device: Device) -> Result<(), String>;
+
+    /// Reads a model. Takes from milliseconds to minutes; call it on a thread for blocking work.
+    fn load(&self, file: &ModelFile, options: &LoadOptions) -> Result<Arc<dyn LanguageModel>, NnError>;
 }
 
 /// A loaded graph. Any number of threads may compute at once.
