@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use purlin_gateway::{Lease, ModelKey, Models as _, Target};
@@ -21,6 +22,8 @@ pub(crate) struct Explainer {
     pub(crate) method: String,
     /// The Model that it explains.
     pub(crate) explains: ModelKey,
+    /// An explanation takes at most so long.
+    pub(crate) timeout: Duration,
 }
 
 /// The explainers that there are.
@@ -33,8 +36,11 @@ impl Explainers {
         let tasks = Tasks { explain: true, ..Tasks::default() };
         let metadata =
             ModelMetadata { platform: explainer.method.clone(), tasks, ..ModelMetadata::default() };
-        let predictor =
-            Arc::new(Predictor { served: Arc::downgrade(served), key: explainer.explains.clone(), metadata: ModelMetadata::default() });
+        let predictor = Arc::new(Predictor {
+            served: Arc::downgrade(served),
+            key: explainer.explains.clone(),
+            metadata: ModelMetadata::default(),
+        });
         let model = ExplainingModel { explainer, predictor, metadata };
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(model));
     }
@@ -73,9 +79,10 @@ impl ServedModel for ExplainingModel {
     }
 
     async fn explain(&self, request: InferRequest) -> Result<InferResponse, InferError> {
-        let Explainer { plugin, subject, settings, files, .. } = &self.explainer;
+        let Explainer { plugin, subject, settings, files, timeout, .. } = &self.explainer;
         let predictor = Arc::clone(&self.predictor) as Arc<dyn ServedModel>;
-        let asked = plugin.explain(subject, request, settings.clone(), predictor, Arc::clone(files));
+        let files = Arc::clone(files);
+        let asked = plugin.explain(subject, request, settings.clone(), predictor, files, *timeout);
         asked.await.map_err(|error| match error {
             CallError::Fault(Fault::Invalid(fields)) => InferError::Invalid(
                 (fields.into_iter())

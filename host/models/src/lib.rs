@@ -17,8 +17,8 @@ mod source;
 mod store;
 mod table;
 
-pub use inference::HostInference;
 pub use containers::ContainerConfig;
+pub use inference::HostInference;
 pub use served::Served;
 pub use serving::{Serving, ServingConfig};
 pub use source::{Credentials, Fetched, Folder, Hub, SourceConfig, SourceError, SourceRequest, Sources};

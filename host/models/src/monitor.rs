@@ -122,12 +122,11 @@ impl Watch {
             let tensor = |rows: &[Bytes]| {
                 let mut shape = vec![rows.len() as u64];
                 shape.extend(&form.shape);
-                Tensor::new(form.datatype, shape, Bytes::from(rows.concat())).map(|tensor| (form.name.clone(), tensor))
+                Tensor::new(form.datatype, shape, Bytes::from(rows.concat()))
+                    .map(|tensor| (form.name.clone(), tensor))
             };
             match (tensor(&state.reference), tensor(&current)) {
-                (Ok(reference), Ok(current)) => {
-                    Window { reference: vec![reference], current: vec![current] }
-                }
+                (Ok(reference), Ok(current)) => Window { reference: vec![reference], current: vec![current] },
                 (Err(error), _) | (_, Err(error)) => {
                     tracing::warn!(%error, "rows of a monitored model do not fit together");
                     return;
@@ -137,7 +136,12 @@ impl Watch {
         let Plan { plugin, subject, settings, .. } = &self.plan;
         let report = plugin.compare(subject, window, settings.clone()).await;
         if let Ok(report) = &report {
-            tracing::info!(model = subject.as_str(), drift = report.drift, summary = report.summary, "compared");
+            tracing::info!(
+                model = subject.as_str(),
+                drift = report.drift,
+                summary = report.summary,
+                "compared"
+            );
         }
         self.state().latest = Some(report.map_err(|error: CallError| error.to_string()));
     }

@@ -74,6 +74,8 @@ pub struct ServingConfig {
     pub domain: String,
     /// In which namespaces it writes. It answers for all.
     pub holdings: Holdings,
+    /// Whether a model that asks for a graphics processor is computed on the processor where there is none, and says so.
+    pub any_device: bool,
 }
 
 /// Brings Model and Route resources to a gateway.
@@ -342,6 +344,7 @@ impl Serving {
             files,
             method: request.format,
             explains: ModelKey::new(key.namespace.clone(), explains),
+            timeout: request.timeout,
         };
         self.served.explainers.put(key, explainer, &self.served);
         Verdict { resolved: Ok(name), loaded: Ok(()), facts: None, replicas: 1, again: None }
@@ -363,7 +366,9 @@ impl Serving {
             Err(_) if store.is_loaded(key) => None,
             Err(error) => return Verdict::failed(Ok(name), error.reason, error.message, soon),
         };
-        store.put(key.clone(), recipe(model, plugin, self.plan(model), credentials));
+        let mut recipe = recipe(model, plugin, self.plan(model), credentials);
+        recipe.any_device = self.config.any_device;
+        store.put(key.clone(), recipe);
         // One that may go to zero was loaded once to see that it can be; after that requests wake it.
         let stays = model.spec.scaling.min_replicas > 0;
         let loaded = match was_ready(model) && !stays && !matches!(store.state(key), ModelState::Failed(_)) {
@@ -398,11 +403,9 @@ impl Serving {
                 Ok(Some(Files::Folder(folder)))
             }
             Way::Claim { name, path } => Ok(Some(Files::Claim { name, path })),
-            Way::Image(image) => Ok(Some(Files::Fetched {
-                image,
-                uri: source.uri.clone(),
-                secret: source.secret.clone(),
-            })),
+            Way::Image(image) => {
+                Ok(Some(Files::Fetched { image, uri: source.uri.clone(), secret: source.secret.clone() }))
+            }
             Way::None => Err(SourceError {
                 reason: "SourceUnsupported",
                 passing: false,
@@ -454,9 +457,7 @@ impl Serving {
         }
         let (reason, message) = match observed.trouble {
             Some((reason, message)) => (known(&reason), message),
-            None => {
-                ("Progressing", format!("none of {} replicas can answer yet", observed.desired.max(1)))
-            }
+            None => ("Progressing", format!("none of {} replicas can answer yet", observed.desired.max(1))),
         };
         Ok(Verdict::failed(resolved, reason, message, again))
     }
@@ -523,11 +524,7 @@ impl Serving {
         })
     }
 
-    fn resolve(
-        &self,
-        stage: Stage,
-        model: &Model,
-    ) -> Result<(String, Arc<Plugin>), (&'static str, String)> {
+    fn resolve(&self, stage: Stage, model: &Model) -> Result<(String, Arc<Plugin>), (&'static str, String)> {
         let Some(format) = &model.spec.format else {
             return Err(("InvalidSpec", "spec.format: required where there is no spec.container".to_owned()));
         };
@@ -634,6 +631,7 @@ fn recipe(
         stays: spec.scaling.min_replicas > 0,
         idle: Duration::from_secs(u64::from(spec.scaling.idle_seconds)),
         watch: plan.map(Watch::new),
+        any_device: false,
     }
 }
 
@@ -694,8 +692,16 @@ fn status(model: &Model, verdict: &Verdict, now: Timestamp) -> ModelStatus {
     match &verdict.loaded {
         Ok(()) => {
             let (reason, message) = match (verdict.replicas, contained) {
-                (0, _) => ("Idle", "the model could answer before, and is brought back by the next request".to_owned()),
-                (_, false) => ("Loaded", "the model is in memory".to_owned()),
+                (0, _) => (
+                    "Idle",
+                    "the model could answer before, and is brought back by the next request".to_owned(),
+                ),
+                (_, false) => match verdict.facts.as_ref().and_then(|facts| facts.instead.as_ref()) {
+                    Some(reason) => {
+                        ("LoadedOnProcessor", format!("the model is computed on the processor: {reason}"))
+                    }
+                    None => ("Loaded", "the model is in memory".to_owned()),
+                },
                 // How many there are is in `replicas`; here it would make a new condition of each change.
                 (_, true) => ("Running", "replicas can answer".to_owned()),
             };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use purlin_gateway::{Lease, LeaseGuard, ModelKey, ModelState, Models, Target};
-use purlin_nn::{InferError, LoadOptions, ModelMetadata, ServedModel};
+use purlin_nn::{Device, InferError, LoadOptions, ModelMetadata, ServedModel};
 use purlin_sandbox::{ModelRequest, Plugin, PluginModel};
 
 use crate::monitor::{Watch, Watched};
@@ -30,6 +30,8 @@ pub(crate) struct Recipe {
     pub(crate) stays: bool,
     /// Without requests it goes after so long.
     pub(crate) idle: Duration,
+    /// Whether it may be computed on the processor where there is no graphics processor.
+    pub(crate) any_device: bool,
     /// Whether its requests are watched.
     pub(crate) watch: Option<Arc<Watch>>,
 }
@@ -46,6 +48,8 @@ pub(crate) enum LoadFailure {
 /// What is known of a loaded model.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Facts {
+    /// Why it is computed on the processor and not where its resource says.
+    pub(crate) instead: Option<String>,
     pub(crate) digest: Option<String>,
     pub(crate) memory: u64,
 }
@@ -188,15 +192,26 @@ impl ModelStore {
     async fn load_now(&self, entry: &Entry) -> Result<Loaded, LoadFailure> {
         let recipe = &entry.recipe;
         let mut request = recipe.request.clone();
-        let mut digest = None;
+        let (mut digest, mut elsewhere) = (None, None);
         if let Some(source) = &recipe.source {
             let credentials = entry.credentials.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let fetched = self.sources.fetch(&SourceRequest { credentials, ..source.clone() }).await?;
             request.files = fetched.files(recipe.options.clone());
-            digest = Some(fetched.digest());
+            (digest, elsewhere) = (Some(fetched.digest()), Some(fetched));
         }
-        let model = Arc::new(recipe.plugin.load_model(request).await?);
-        let facts = Facts { digest, memory: model.memory() };
+        let mut instead = None;
+        let loaded = recipe.plugin.load_model(request.clone()).await;
+        let loaded = match (loaded, elsewhere) {
+            (Err(error), Some(fetched)) if recipe.any_device && recipe.options.device == Device::Gpu => {
+                instead = Some(error.to_string());
+                request.files = fetched.files(LoadOptions { device: Device::Cpu, ..recipe.options.clone() });
+                // Where it cannot be computed there either, that is what the user has to know.
+                recipe.plugin.load_model(request).await
+            }
+            (loaded, _) => loaded,
+        };
+        let model = Arc::new(loaded?);
+        let facts = Facts { instead, digest, memory: model.memory() };
         let used = AtomicU64::new(self.now());
         Ok(Loaded { model, facts, leases: AtomicUsize::new(0), used })
     }

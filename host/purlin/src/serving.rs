@@ -94,12 +94,15 @@ pub(crate) fn start(
     let sources = Sources::new(config, place.registries.clone());
     let sources = sources.with_context(|| format!("cannot keep models in {}", cache.display()))?;
     let Place { client, holdings, containers, address, .. } = place;
+    // On a laptop a manifest that asks for a graphics processor should work, if more slowly; in a cluster the Model's owner
+    // has to hear that there is none.
+    let any_device = containers.here;
     let served = Served::new(sources, args.model_memory, client.clone(), containers, holdings.clone());
     let gateway = Gateway::new(served.clone(), GatewayConfig::default());
     gateway.register_metrics(metrics);
     let listens = listener.local_addr().context("cannot tell where the gateway listens")?;
     let authority = address.unwrap_or_else(|| listens.to_string());
-    let config = ServingConfig { authority, domain: args.model_domain.clone(), holdings };
+    let config = ServingConfig { authority, domain: args.model_domain.clone(), holdings, any_device };
     Ok(GatewayParts { gateway, served, listener, listens, client, config })
 }
 

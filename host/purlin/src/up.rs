@@ -128,8 +128,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         registries: oci.clone(),
         address: None,
     };
-    let gateway =
-        serving::start(&args.models, &data.join("models"), listeners.gateway, place, &mut metrics)?;
+    let gateway = serving::start(&args.models, &data.join("models"), listeners.gateway, place, &mut metrics)?;
     let kernel = Kernel::new(
         purlin_kernel::Config {
             client: as_part("kernel"),

@@ -470,11 +470,13 @@ impl Manifest {
         if let Some(stage) = formed
             && self.formats.is_empty()
         {
-            let reason = format!("a plugin of the stage `{stage}` must name the formats or methods that it has");
+            let reason =
+                format!("a plugin of the stage `{stage}` must name the formats or methods that it has");
             found.add("formats", "", &reason);
         }
         if formed.is_none() && !self.formats.is_empty() {
-            let reason = "only a plugin of the stages `serving-runtime`, `explainer` and `monitor` has formats";
+            let reason =
+                "only a plugin of the stages `serving-runtime`, `explainer` and `monitor` has formats";
             found.add("formats", "", reason);
         }
         for (index, format) in self.formats.iter().enumerate() {

@@ -33,6 +33,10 @@ pub(crate) trait Invocation: Send + 'static {
     fn context(&self) -> Option<&Context> {
         None
     }
+    /// How long it may take, where that is not the plugin's own deadline: whoever asks a model says how long they wait.
+    fn timeout(&self) -> Option<Duration> {
+        None
+    }
     /// Calls it in an instance.
     fn invoke(
         self,
@@ -187,7 +191,7 @@ async fn admit<I: Invocation>(
     if let Some(account) = origin.account.as_ref().filter(|_| origin.depth == 0) {
         account.admit()?;
     }
-    let limit = plugin.limits.deadline;
+    let limit = invocation.timeout().unwrap_or(plugin.limits.deadline);
     let latest = |from: Instant| {
         let own = from + limit;
         origin.deadline.map_or(own, |outer| outer.min(own))
@@ -219,6 +223,7 @@ async fn in_instance<I: Invocation>(
     invocation: I,
 ) -> Result<I::Answer, CallError> {
     let function = invocation.function();
+    let limit = invocation.timeout().unwrap_or(plugin.limits.deadline);
     let mut store = store(plugin, origin, deadline, invocation.context());
     let call = async {
         let instance = plugin.pre.instantiate_async(&mut store).await?;
@@ -238,7 +243,7 @@ async fn in_instance<I: Invocation>(
     plugin.memory.inner().fetch_max(state.meter.used as u64, Ordering::Relaxed);
     match answer {
         Ok(answer) => answer.map_err(CallError::Fault),
-        Err(error) => Err(verdict(plugin, state, function, plugin.limits.deadline, &error)),
+        Err(error) => Err(verdict(plugin, state, function, limit, &error)),
     }
 }
 

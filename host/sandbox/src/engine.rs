@@ -60,10 +60,7 @@ pub(crate) fn kept(functions: Option<&Arc<Functions>>) -> Result<Engine, Sandbox
     engine(&settings(InstanceAllocationStrategy::OnDemand), functions)
 }
 
-fn engine(
-    settings: &wasmtime::Config,
-    functions: Option<&Arc<Functions>>,
-) -> Result<Engine, SandboxError> {
+fn engine(settings: &wasmtime::Config, functions: Option<&Arc<Functions>>) -> Result<Engine, SandboxError> {
     let broken = |error: wasmtime::Error| SandboxError::Engine(format!("{error:#}"));
     let mut settings = settings.clone();
     if let Some(functions) = functions {

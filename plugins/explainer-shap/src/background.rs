@@ -11,7 +11,8 @@ const MAX_ROWS: usize = 1000;
 /// It is no such list.
 pub(crate) fn of_setting(setting: &Setting) -> Result<Vec<Vec<f64>>, Fault> {
     let rows: Result<Vec<Vec<f64>>, _> = serde_json::from_str(&setting.value);
-    let rows = rows.map_err(|error| wrong("background", &format!("it must be a JSON list of rows: {error}")))?;
+    let rows =
+        rows.map_err(|error| wrong("background", &format!("it must be a JSON list of rows: {error}")))?;
     checked(rows, "background")
 }
 
@@ -45,7 +46,9 @@ fn checked(rows: Vec<Vec<f64>>, what: &str) -> Result<Vec<Vec<f64>>, Fault> {
         return Err(wrong(what, &format!("it has more than {MAX_ROWS} rows; give a sample")));
     }
     match rows.iter().position(|row| row.len() != width) {
-        Some(at) => Err(wrong(what, &format!("row {} has {} numbers, the first has {width}", at + 1, rows[at].len()))),
+        Some(at) => {
+            Err(wrong(what, &format!("row {} has {} numbers, the first has {width}", at + 1, rows[at].len())))
+        }
         None => Ok(rows),
     }
 }

@@ -119,8 +119,8 @@ mod tests {
             assert_eq!(all.len(), (1 << features) - 2, "{features}");
             for one in &all {
                 let size = one.own.iter().filter(|own| **own).count();
-                let expected = (features - 1) as f64
-                    / (binomial(features, size) * size * (features - size)) as f64;
+                let expected =
+                    (features - 1) as f64 / (binomial(features, size) * size * (features - size)) as f64;
                 assert!((one.weight - expected).abs() < 1e-12);
             }
             all.sort_by(|a, b| a.own.cmp(&b.own));

@@ -12,8 +12,8 @@ mod regression;
 
 use purlin_sdk::explainer::predict;
 use purlin_sdk::{
-    Datatype, Explainer, Fault, InferRequest, InferResponse, NamedTensor, Random, Setting, Tensor, fault, files,
-    tensor,
+    Datatype, Explainer, Fault, InferRequest, InferResponse, NamedTensor, Random, Setting, Tensor, fault,
+    files, tensor,
 };
 
 /// Rows that the model is asked for at once.
@@ -32,7 +32,8 @@ impl Explainer for Shap {
     fn explain(request: InferRequest, settings: Vec<Setting>) -> Result<InferResponse, Fault> {
         let found = |name: &str| settings.iter().find(|setting| setting.name.trim_start_matches('-') == name);
         if let Some(kind) = found("type").filter(|kind| !kind.value.eq_ignore_ascii_case("KernelShap")) {
-            let reason = "this plugin explains by KernelShap; an image of the method's own can explain otherwise";
+            let reason =
+                "this plugin explains by KernelShap; an image of the method's own can explain otherwise";
             return Err(fault::invalid("spec.settings[type]", &kind.value, reason));
         }
         let [input] = request.inputs.as_slice() else {
@@ -53,7 +54,8 @@ impl Explainer for Shap {
         let background = background_rows(found("background"), features)?;
         let budget = match found("nsamples") {
             Some(setting) => {
-                let parsed = setting.value.parse::<usize>().ok().filter(|count| (2..=1 << 20).contains(count));
+                let parsed =
+                    setting.value.parse::<usize>().ok().filter(|count| (2..=1 << 20).contains(count));
                 let reason = "a whole number between 2 and 1048576";
                 parsed.ok_or_else(|| fault::invalid("spec.settings[nsamples]", &setting.value, reason))?
             }
@@ -68,7 +70,11 @@ impl Explainer for Shap {
         let mut random = Random::new(request.context.seed, 0);
         let chosen = coalitions::coalitions(features, budget, &mut random);
         if chosen.len().saturating_mul(background.len()) > MAX_ASKED {
-            let reason = format!("{} coalitions with {} background rows are too much to ask", chosen.len(), background.len());
+            let reason = format!(
+                "{} coalitions with {} background rows are too much to ask",
+                chosen.len(),
+                background.len()
+            );
             return Err(fault::invalid("spec.settings[nsamples]", budget.to_string(), reason));
         }
         let base = mean(&asked.answers(&background.concat())?);
@@ -148,7 +154,10 @@ impl Asked {
 
     fn pick(&self, outputs: Vec<NamedTensor>) -> Result<Tensor, Fault> {
         let real = |tensor: &NamedTensor| {
-            matches!(tensor.value.datatype(), Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64)
+            matches!(
+                tensor.value.datatype(),
+                Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64
+            )
         };
         let names: Vec<_> = outputs.iter().map(|output| output.name.clone()).collect();
         let at = match &self.output {
@@ -179,7 +188,10 @@ impl Asked {
             let mut rows = Vec::with_capacity(part.len() * background.len() * self.features);
             for one in part {
                 for other in background {
-                    rows.extend((one.own.iter().zip(row).zip(other)).map(|((own, row), other)| if *own { *row } else { *other }));
+                    rows.extend(
+                        (one.own.iter().zip(row).zip(other))
+                            .map(|((own, row), other)| if *own { *row } else { *other }),
+                    );
                 }
             }
             let answers = self.answers(&rows)?;

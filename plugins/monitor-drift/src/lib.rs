@@ -69,7 +69,10 @@ impl Columns {
         }
         let width = numbers.len() / rows;
         if width > MAX_FEATURES {
-            return Err(Fault::Failed(format!("{} has {width} features; {MAX_FEATURES} can be compared", named.name)));
+            return Err(Fault::Failed(format!(
+                "{} has {width} features; {MAX_FEATURES} can be compared",
+                named.name
+            )));
         }
         let column = |at: usize| numbers.iter().skip(at).step_by(width.max(1)).copied().collect();
         Ok(Columns { columns: (0..width).map(column).collect() })
@@ -99,7 +102,9 @@ impl Settings {
             Some(setting) => {
                 let parsed = setting.value.parse::<f64>().ok().filter(|value| *value > 0.0 && *value <= most);
                 let reason = format!("a number above 0 and not above {most}");
-                parsed.ok_or_else(|| fault::invalid(format!("spec.monitoring.settings[{name}]"), &setting.value, reason))
+                parsed.ok_or_else(|| {
+                    fault::invalid(format!("spec.monitoring.settings[{name}]"), &setting.value, reason)
+                })
             }
         };
         let method = match found("method").map(|setting| setting.value.as_str()) {
@@ -188,7 +193,8 @@ mod tests {
     use super::{Method, Settings};
 
     fn settings(pairs: &[(&str, &str)]) -> Settings {
-        let setting = |(name, value): &(&str, &str)| Setting { name: (*name).to_owned(), value: (*value).to_owned() };
+        let setting =
+            |(name, value): &(&str, &str)| Setting { name: (*name).to_owned(), value: (*value).to_owned() };
         Settings::of(&pairs.iter().map(setting).collect::<Vec<_>>()).unwrap()
     }
 
@@ -212,7 +218,8 @@ mod tests {
     fn many_features_need_a_stronger_sign() {
         let settings = settings(&[]);
         assert_eq!(settings.method, Method::Ks);
-        let score = |p| purlin_sdk::monitor::Score { feature: "x".to_owned(), statistic: 0.1, p_value: Some(p) };
+        let score =
+            |p| purlin_sdk::monitor::Score { feature: "x".to_owned(), statistic: 0.1, p_value: Some(p) };
         assert!(settings.report(vec![score(0.01)]).drift);
         let many: Vec<_> = (0..100).map(|_| score(0.01)).collect();
         assert!(!settings.report(many).drift);

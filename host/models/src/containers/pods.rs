@@ -139,7 +139,8 @@ fn complete(container: &mut Value, written: Ports, ports: Ports, files: Option<(
     }
     if let Some((path, files)) = files {
         let mounted = container["volumeMounts"].as_array();
-        let taken = mounted.is_some_and(|mounts| mounts.iter().any(|mount| mount["mountPath"] == json!(path)));
+        let taken =
+            mounted.is_some_and(|mounts| mounts.iter().any(|mount| mount["mountPath"] == json!(path)));
         if !taken {
             let mut mount = json!({"name": FILES, "mountPath": path, "readOnly": true});
             if let Files::Claim { path, .. } = files
@@ -232,8 +233,16 @@ fn mount(spec: &mut Value, files: &Files, path: &str) {
             });
             if let Some(secret) = secret {
                 container["args"] = json!(["fetch", "--credentials", "/credentials", uri, path]);
-                push(&mut container, "volumeMounts", json!({"name": "purlin-credentials", "mountPath": "/credentials", "readOnly": true}));
-                push(spec, "volumes", json!({"name": "purlin-credentials", "secret": {"secretName": secret}}));
+                push(
+                    &mut container,
+                    "volumeMounts",
+                    json!({"name": "purlin-credentials", "mountPath": "/credentials", "readOnly": true}),
+                );
+                push(
+                    spec,
+                    "volumes",
+                    json!({"name": "purlin-credentials", "secret": {"secretName": secret}}),
+                );
             }
             let mut first = vec![container];
             first.extend(spec["initContainers"].as_array().cloned().unwrap_or_default());

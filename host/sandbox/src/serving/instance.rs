@@ -63,7 +63,9 @@ impl ModelInstance {
         }
         let place = Arc::clone(&plugin.host.kept).try_acquire_owned();
         let place = place.map_err(|_| {
-            CallError::Host("as many instances hold models as may; the next one needs another to go".to_owned())
+            CallError::Host(
+                "as many instances hold models as may; the next one needs another to go".to_owned(),
+            )
         })?;
         let deadline = Instant::now() + request.load_timeout;
         let context = context(&plugin);
@@ -98,8 +100,7 @@ impl ModelInstance {
         let loaded = clock.run(loading).await;
         let (functions, model, metadata) = clock.finish(&plugin, &store, loaded)?;
         let timeout = request.timeout;
-        let instance = 
-            ModelInstance { plugin, store, functions, model, timeout, sound: true, _place: place };
+        let instance = ModelInstance { plugin, store, functions, model, timeout, sound: true, _place: place };
         Ok((instance, convert::metadata(metadata)))
     }
 

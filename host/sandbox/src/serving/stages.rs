@@ -2,6 +2,7 @@
 //! model is asked now with what it was asked before. Each call gets a fresh instance.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use purlin_nn::{InferRequest, InferResponse, ServedModel, Tensor};
 use purlin_registry::Stage;
@@ -10,9 +11,9 @@ use wasmtime::{Store, format_err};
 
 use super::{ModelFiles, convert};
 use crate::call::{self, CallState, Invocation, Origin};
+use crate::contract::serving::ServingState;
 use crate::contract::serving::bindings::exports::purlin::plugin::monitor;
 use crate::contract::serving::bindings::purlin::plugin::serving;
-use crate::contract::serving::ServingState;
 use crate::contract::{Context, Exports, Fault, Setting};
 use crate::error::CallError;
 use crate::plugin::{Plugin, Subject};
@@ -49,7 +50,8 @@ pub struct Score {
 }
 
 impl Plugin {
-    /// Explainers: why `predictor` answers a request as it does. `files` has what lies at the explainer's source.
+    /// Explainers: why `predictor` answers a request as it does. `files` has what lies at the explainer's source. It takes at
+    /// most `timeout`: an explanation asks the model many times.
     ///
     /// # Errors
     /// A fault that names fields of the request, or the plugin fails.
@@ -60,9 +62,10 @@ impl Plugin {
         settings: Vec<Setting>,
         predictor: Arc<dyn ServedModel>,
         files: Arc<ModelFiles>,
+        timeout: Duration,
     ) -> Result<InferResponse, CallError> {
         let context = super::instance::context(self.core());
-        self.stage(subject, Explain { context, request, settings, predictor, files }).await
+        self.stage(subject, Explain { context, request, settings, predictor, files, timeout }).await
     }
 
     /// Transformers: the request that the model gets in place of the client's.
@@ -121,6 +124,7 @@ struct Explain {
     settings: Vec<Setting>,
     predictor: Arc<dyn ServedModel>,
     files: Arc<ModelFiles>,
+    timeout: Duration,
 }
 
 impl Invocation for Explain {
@@ -135,6 +139,10 @@ impl Invocation for Explain {
         Some(&self.context)
     }
 
+    fn timeout(&self) -> Option<Duration> {
+        Some(self.timeout)
+    }
+
     async fn invoke(
         self,
         store: &mut Store<CallState>,
@@ -147,8 +155,8 @@ impl Invocation for Explain {
         store.data_mut().serving = Some(Box::new(serving));
         let request = convert::infer_request(store, self.context, self.request)?;
         type Of = (Result<serving::InferResponse, Fault>,);
-        let explain = instance
-            .get_typed_func::<(serving::InferRequest, Vec<Setting>), Of>(&mut *store, index)?;
+        let explain =
+            instance.get_typed_func::<(serving::InferRequest, Vec<Setting>), Of>(&mut *store, index)?;
         let (answer,) = explain.call_async(&mut *store, (request, self.settings)).await?;
         convert::answered(store, answer)
     }
@@ -182,8 +190,8 @@ impl Invocation for Preprocess {
         store.data_mut().serving.get_or_insert_default();
         let request = convert::infer_request(store, self.context, self.request)?;
         type Of = (Result<serving::InferRequest, Fault>,);
-        let preprocess = instance
-            .get_typed_func::<(serving::InferRequest, Vec<Setting>), Of>(&mut *store, index)?;
+        let preprocess =
+            instance.get_typed_func::<(serving::InferRequest, Vec<Setting>), Of>(&mut *store, index)?;
         let (answer,) = preprocess.call_async(&mut *store, (request, self.settings)).await?;
         let answer = match answer {
             Ok(answer) => answer,
@@ -224,8 +232,8 @@ impl Invocation for Postprocess {
             parameters: convert::lower_parameters(self.response.parameters),
         };
         type Of = (Result<serving::InferResponse, Fault>,);
-        let postprocess = instance
-            .get_typed_func::<(serving::InferResponse, Vec<Setting>), Of>(&mut *store, index)?;
+        let postprocess =
+            instance.get_typed_func::<(serving::InferResponse, Vec<Setting>), Of>(&mut *store, index)?;
         let (answer,) = postprocess.call_async(&mut *store, (response, self.settings)).await?;
         convert::answered(store, answer)
     }
