@@ -18,7 +18,7 @@ class Doubler(Model):
         if isinstance(payload, dict):
             return {"predictions": [2 * value for value in payload["instances"]], "pid": os.getpid()}
         tensor = payload.inputs[0]
-        doubled = (tensor.as_numpy() * 2).tolist()
+        doubled = (tensor.as_numpy() * 2).flatten().tolist()
         output = InferOutput("output-0", list(tensor.shape), tensor.datatype, doubled)
         return InferResponse(payload.id or "", self.name, [output])
 

@@ -352,7 +352,7 @@ impl Serving {
 
     async fn load(&self, key: &ModelKey, model: &Model) -> Verdict {
         let store = &self.served.store;
-        let soon = Some(Duration::from_secs(3));
+        let soon = Some(Duration::from_secs(1));
         let (name, plugin) = match self.resolve(Stage::ServingRuntime, model) {
             Ok(found) => found,
             Err((reason, message)) => {

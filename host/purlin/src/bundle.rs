@@ -24,6 +24,7 @@ pub(crate) fn seed(registry: &Loopback, registry_host: &str) -> Result<Vec<First
             name: artifact.manifest().name.clone(),
             image: format!("{registry_host}/{repository_and_tag}"),
             digest: artifact.digest().to_string(),
+            formats: artifact.manifest().formats.clone(),
             grants: artifact.manifest().requests().iter().map(|request| request.name.to_string()).collect(),
         })
         .collect())

@@ -163,12 +163,16 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     let install = async {
         // The other answer is that the kernel ended, which the parts report.
         if !kernel_ready.ready().await || args.no_plugins {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let client = as_part("installer");
-        let installed = install::install(&client, first_party).await?;
-        install::wait_ready(&client, &installed, PLUGINS_PATIENCE, |name, state| reporter.plugin(name, state))
-            .await
+        let (now, later) = install::part(&client, first_party).await?;
+        let installed = install::install(&client, now).await?;
+        install::wait_ready(&client, &installed, PLUGINS_PATIENCE, |name, state| {
+            reporter.plugin(name, state)
+        })
+        .await?;
+        Ok(later)
     };
     let outcome = tokio::select! {
         installed = install => installed,
@@ -178,11 +182,22 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
             return shut_down(parts, &stop).await;
         }
     };
-    if let Err(error) = outcome {
-        reporter.stopped();
-        shut_down(parts, &stop).await?;
-        return Err(error);
-    }
+    let later = match outcome {
+        Ok(later) => later,
+        Err(error) => {
+            reporter.stopped();
+            shut_down(parts, &stop).await?;
+            return Err(error);
+        }
+    };
+    let (client, ending) = (as_part("installer"), stop.clone());
+    parts.spawn(async move {
+        tokio::select! {
+            () = install::on_demand(client, later) => {}
+            () = ending.cancelled() => {}
+        }
+        ("installer", Ok(()))
+    });
 
     readiness.done("plugins");
     reporter.ready(started.elapsed(), &kubeconfig, ports, args.bind);

@@ -41,7 +41,6 @@ class Purlin:
         self.kubectl = Kubectl(self.server.kubeconfig, home=self.directory)
         self.kubectl = self.kubectl.within(NAMESPACE)
         until("dialect-kserve is ready", lambda: self.plugin_ready("dialect-kserve"), 60)
-        until("runtimes are ready", lambda: self.plugin_ready("runtime-onnx"), 60)
         return self
 
     def plugin_ready(self, name):

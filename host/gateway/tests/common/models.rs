@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
-use purlin_gateway::{Lease, ModelKey, ModelState, Models, Target, Upstream};
+use purlin_gateway::{Lease, LeaseGuard, ModelKey, ModelState, Models, Target, Upstream};
 use purlin_nn::{
     Chunk, Datatype, FinishReason, GenerateRequest, Generation, InferError, InferRequest, InferResponse,
     ModelMetadata, Parameter, Prompt, ServedModel, Tasks, Tensor, TensorInfo,
@@ -131,6 +131,8 @@ impl Story {
 }
 
 struct Running(Arc<AtomicUsize>);
+
+impl LeaseGuard for Running {}
 
 impl Drop for Running {
     fn drop(&mut self) {

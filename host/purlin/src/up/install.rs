@@ -1,17 +1,17 @@
 //! The plugins that come with Purlin: seeded into the loopback registry and installed as `Plugin` objects, each locked
 //! to the digest that this binary carries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use futures::TryStreamExt as _;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
-use purlin_kernel::api::Plugin;
+use purlin_kernel::api::{Model, Plugin};
 
 use crate::plugin::Readiness;
 
@@ -25,6 +25,77 @@ pub(crate) struct FirstParty {
     pub(crate) image: String,
     pub(crate) digest: String,
     pub(crate) grants: Vec<String>,
+    /// What Models name it by; empty for one that is not installed for the sake of a Model.
+    pub(crate) formats: Vec<String>,
+}
+
+impl FirstParty {
+    /// Whether it is installed once a Model needs it, and not at the start: compiling all of them takes seconds, and few are
+    /// needed.
+    fn waits(&self) -> bool {
+        !self.formats.is_empty()
+    }
+}
+
+/// Parts the plugins into those to install now and those that wait for a Model. One that was installed before is installed
+/// now, so that it is as this binary carries it.
+///
+/// # Errors
+/// The installed ones cannot be listed.
+pub(crate) async fn part(
+    client: &Client,
+    plugins: Vec<FirstParty>,
+) -> Result<(Vec<FirstParty>, Vec<FirstParty>)> {
+    let api: Api<Plugin> = Api::all(client.clone());
+    let present = api.list(&ListParams::default()).await.context("cannot list the installed plugins")?;
+    let present: BTreeSet<String> = present.into_iter().filter_map(|plugin| plugin.metadata.name).collect();
+    Ok(plugins.into_iter().partition(|plugin| !plugin.waits() || present.contains(&plugin.name)))
+}
+
+/// Installs each of the plugins when a Model needs it that nothing else serves. Goes on until dropped.
+pub(crate) async fn on_demand(client: Client, mut waiting: Vec<FirstParty>) {
+    let api: Api<Model> = Api::all(client.clone());
+    let models = watcher(api, watcher::Config::default()).default_backoff().applied_objects();
+    let mut models = std::pin::pin!(models);
+    while !waiting.is_empty() {
+        let model = match models.try_next().await {
+            Ok(Some(model)) => model,
+            Ok(None) => break,
+            Err(error) => {
+                tracing::debug!(%error, "watching models");
+                continue;
+            }
+        };
+        let wanted = wanted(&model);
+        let Some(at) =
+            waiting.iter().position(|plugin| plugin.formats.iter().any(|one| wanted.contains(&one)))
+        else {
+            continue;
+        };
+        let plugin = waiting.swap_remove(at);
+        let name = plugin.name.clone();
+        match install(&client, vec![plugin.clone()]).await {
+            Ok(_) => {
+                tracing::info!(plugin = name, model = %model.name_any(), "installed for a model that needs it")
+            }
+            Err(error) => {
+                tracing::warn!(plugin = name, %error, "could not be installed; tried again");
+                waiting.push(plugin);
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+/// The formats and methods that a Model has no plugin for.
+fn wanted(model: &Model) -> Vec<&String> {
+    let lacks = |kind: &str, reason: &str| {
+        let conditions = model.status.iter().flat_map(|status| &status.conditions);
+        conditions.into_iter().any(|one| one.type_ == kind && one.reason == reason)
+    };
+    let format = model.spec.format.as_ref().filter(|_| lacks("Resolved", "NoRuntime"));
+    let method = model.spec.monitoring.as_ref().filter(|_| lacks("Drift", "NoMonitor"));
+    format.map(|format| &format.name).into_iter().chain(method.map(|monitoring| &monitoring.method)).collect()
 }
 
 /// Applies the `Plugin` objects and gives back those that are now as this binary carries them. One whose image a person
