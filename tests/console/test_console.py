@@ -35,7 +35,9 @@ def listing(page, name):
 def signature(page, name):
     """What the console says of a version's signatures, which it looks at once a person has scrolled to it."""
     card = listing(page, name)
-    card.scroll_into_view_if_needed()
+    expect(card).to_be_visible()
+    # In one step: Playwright's own waits for an element that stays, and the list may be drawn anew meanwhile.
+    card.evaluate("card => card.scrollIntoView()")
     return card.locator(".signature")
 
 
