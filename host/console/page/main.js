@@ -207,7 +207,7 @@ function draw() {
   }
 }
 
-// Signatures: looked at when seen, a few at a time, and kept until the indexes are read again.
+// Signatures: looked at when seen or nearly, a few at a time, and kept until the indexes are read again.
 
 const queue = [];
 let busy = 0;
@@ -218,7 +218,7 @@ const seen = new IntersectionObserver((entries) => {
     queue.push(target);
   }
   next();
-});
+}, { rootMargin: "1500px 0px" });
 const wantedBy = new WeakMap();
 
 function showSignature(box, wanted) {
