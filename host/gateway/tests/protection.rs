@@ -14,7 +14,7 @@ use purlin_gateway::{BatchConfig, GatewayConfig, ModelConfig, ModelKey, ModelLoa
 use purlin_nn::{InferError, InferRequest, InferResponse, ModelMetadata, ServedModel};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 const INFER: &str = "/v2/models/echo/infer";
 
@@ -142,9 +142,13 @@ async fn a_client_that_does_not_read_keeps_nothing_from_others() {
         ..GatewayConfig::default()
     };
     let running = start(config, &table).await;
-    let words = "word ".repeat(200_000);
+    // More than all buffers between here and there hold, in words so long that even a slow machine makes them in time.
+    let words = format!("{} ", "w".repeat(500_000)).repeat(40);
     let body = json!({"text_input": words}).to_string();
-    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    // Little room, so that the answer has to wait however slowly it is made.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(running.address).await.unwrap();
     stream
         .write_all(&request("POST", "/v2/models/story/generate_stream", &[], body.as_bytes()))
         .await
