@@ -96,8 +96,11 @@ fn raised(matrix: &[f64], size: usize, n: usize) -> (Vec<f64>, i32) {
     }
     let (half, exponent) = raised(matrix, size, n / 2);
     let square = product(&half, &half, size);
-    let (mut power, mut exponent) =
-        if n % 2 == 0 { (square, 2 * exponent) } else { (product(matrix, &square, size), 2 * exponent) };
+    let (mut power, mut exponent) = if n.is_multiple_of(2) {
+        (square, 2 * exponent)
+    } else {
+        (product(matrix, &square, size), 2 * exponent)
+    };
     if power[(size / 2) * size + size / 2] > 1e140 {
         power.iter_mut().for_each(|value| *value *= 1e-140);
         exponent += 140;
