@@ -2,12 +2,12 @@
 
 use purlin_pickle::{Error, Ref};
 use purlin_tabular::{ModelError, Table};
-use purlin_trees::{Branch, Child, Forest, Missing, Test};
+use purlin_trees::Forest;
 
 use crate::attributes::Estimator;
 use crate::math::{expit, largest, softmax};
 use crate::model::{Classify, Predictor, Regress};
-use crate::tree::Trees;
+use crate::tree::{Nodes, Trees};
 
 /// What a sum becomes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -209,30 +209,7 @@ fn add(forest: &mut Forest, values: &mut Vec<f64>, tree: &Estimator<'_>) -> Resu
     let missing_left = nodes.field_integers("missing_go_to_left").map_err(fail)?;
     let (is_leaf, worth) =
         (nodes.field_integers("is_leaf").map_err(fail)?, nodes.field_floats("value").map_err(fail)?);
-    let (mut children, mut branches, mut leaves) = (Vec::with_capacity(left.len()), 0, 0);
-    for (leaf, worth) in is_leaf.iter().zip(&worth) {
-        children.push(if *leaf != 0 {
-            values.push(*worth);
-            leaves += 1;
-            Child::Leaf(leaves - 1)
-        } else {
-            branches += 1;
-            Child::Branch(branches - 1)
-        });
-    }
-    let child = |node: i64| {
-        let found = usize::try_from(node).ok().and_then(|node| children.get(node)).copied();
-        found.ok_or_else(|| tree.wrong("nodes", format!("there is no node {node}")))
-    };
-    let mut found = Vec::with_capacity(branches);
-    for index in (0..left.len()).filter(|index| is_leaf[*index] == 0) {
-        found.push(Branch {
-            feature: usize::try_from(features[index]).unwrap_or(usize::MAX),
-            test: Test::UpTo(thresholds[index]),
-            missing: if missing_left[index] != 0 { Missing::Left } else { Missing::Right },
-            left: child(left[index])?,
-            right: child(right[index])?,
-        });
-    }
-    forest.add(child(0)?, &found, leaves).map_err(|error| tree.wrong("nodes", error.to_string()))
+    let leaf: Vec<bool> = is_leaf.iter().map(|leaf| *leaf != 0).collect();
+    values.extend(leaf.iter().zip(&worth).filter(|(leaf, _)| **leaf).map(|(_, worth)| *worth));
+    Nodes { leaf, left, right, features, thresholds, missing_left }.add_to(forest, tree)
 }

@@ -17,6 +17,50 @@ pub(crate) struct Trees {
     pub(crate) width: usize,
 }
 
+/// The nodes of a fitted tree, a column for each of their fields.
+pub(crate) struct Nodes {
+    /// Whether a node is a leaf; leaves are numbered in the order of the nodes.
+    pub(crate) leaf: Vec<bool>,
+    pub(crate) left: Vec<i64>,
+    pub(crate) right: Vec<i64>,
+    pub(crate) features: Vec<i64>,
+    pub(crate) thresholds: Vec<f64>,
+    /// Not 0 where missing values go to the left.
+    pub(crate) missing_left: Vec<i64>,
+}
+
+impl Nodes {
+    /// Adds the tree to a forest. `tree` is named where a node leads nowhere.
+    pub(crate) fn add_to(&self, forest: &mut Forest, tree: &Estimator<'_>) -> Result<(), ModelError> {
+        let (mut branches, mut leaves) = (0, 0);
+        let mut children = Vec::with_capacity(self.leaf.len());
+        for leaf in &self.leaf {
+            children.push(if *leaf {
+                leaves += 1;
+                Child::Leaf(leaves - 1)
+            } else {
+                branches += 1;
+                Child::Branch(branches - 1)
+            });
+        }
+        let child = |node: i64| {
+            let found = usize::try_from(node).ok().and_then(|node| children.get(node)).copied();
+            found.ok_or_else(|| tree.wrong("nodes", format!("there is no node {node}")))
+        };
+        let mut found = Vec::with_capacity(branches);
+        for index in (0..self.leaf.len()).filter(|index| !self.leaf[*index]) {
+            found.push(Branch {
+                feature: usize::try_from(self.features[index]).unwrap_or(usize::MAX),
+                test: Test::UpTo(self.thresholds[index]),
+                missing: if self.missing_left[index] != 0 { Missing::Left } else { Missing::Right },
+                left: child(self.left[index])?,
+                right: child(self.right[index])?,
+            });
+        }
+        forest.add(child(0)?, &found, leaves).map_err(|error| tree.wrong("nodes", error.to_string()))
+    }
+}
+
 impl Trees {
     pub(crate) fn new(columns: usize, width: usize) -> Self {
         Trees { forest: Forest::new(columns), values: Vec::new(), width }
@@ -34,33 +78,11 @@ impl Trees {
         // Trees from before 1.3 were not asked about missing values.
         let missing_left = nodes.field_integers("missing_go_to_left").unwrap_or_else(|_| vec![0; left.len()]);
         let values = tree.vector("values", left.len().saturating_mul(self.width))?;
-        let (mut children, mut branches, mut leaves) = (Vec::with_capacity(left.len()), 0, 0);
-        for (index, left) in left.iter().enumerate() {
-            children.push(if *left < 0 {
-                self.values.extend_from_slice(&values[index * self.width..(index + 1) * self.width]);
-                leaves += 1;
-                Child::Leaf(leaves - 1)
-            } else {
-                branches += 1;
-                Child::Branch(branches - 1)
-            });
+        let leaf: Vec<bool> = left.iter().map(|left| *left < 0).collect();
+        for index in (0..left.len()).filter(|index| leaf[*index]) {
+            self.values.extend_from_slice(&values[index * self.width..(index + 1) * self.width]);
         }
-        let child = |node: i64| {
-            let found = usize::try_from(node).ok().and_then(|node| children.get(node)).copied();
-            found.ok_or_else(|| tree.wrong("nodes", format!("there is no node {node}")))
-        };
-        let mut found = Vec::with_capacity(branches);
-        for (index, left) in left.iter().enumerate().filter(|(_, left)| **left >= 0) {
-            found.push(Branch {
-                feature: usize::try_from(features[index]).unwrap_or(usize::MAX),
-                test: Test::UpTo(thresholds[index]),
-                missing: if missing_left[index] != 0 { Missing::Left } else { Missing::Right },
-                left: child(*left)?,
-                right: child(right[index])?,
-            });
-        }
-        let added = self.forest.add(child(0)?, &found, leaves);
-        added.map_err(|error| tree.wrong("nodes", error.to_string()))
+        Nodes { leaf, left, right, features, thresholds, missing_left }.add_to(&mut self.forest, &tree)
     }
 
     /// The numbers of the leaf that a row ends in.

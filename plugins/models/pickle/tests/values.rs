@@ -56,7 +56,7 @@ fn what_only_python_has_is_refused() {
         (b"\x80\x02h\x05.", "remembered as 5"),
     ];
     for (content, says) in cases {
-        let error = read(content).err().expect(says).to_string();
+        let error = read(content).expect_err(says).to_string();
         assert!(error.contains(says), "{error}");
     }
 }
@@ -67,7 +67,7 @@ fn what_inflates_without_end_is_refused() {
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(&vec![b'N'; 4 << 20]).expect("a stream in memory");
     let bomb = encoder.finish().expect("a stream in memory");
-    let error = Pickle::read(bomb, Limits { bytes: 1 << 20, ..Limits::default() }).err().expect("a refusal");
+    let error = Pickle::read(bomb, Limits { bytes: 1 << 20, ..Limits::default() }).expect_err("a refusal");
     assert_eq!(error, Error::Limit { what: "bytes once it is inflated", limit: 1 << 20 });
 }
 
