@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use purlin_gateway::{Lease, ModelKey, Models as _, Target};
 use purlin_nn::{InferError, InferRequest, InferResponse, ModelMetadata, ServedModel, Tasks};
-use purlin_sandbox::contract::{Fault, Setting};
-use purlin_sandbox::{CallError, ModelFiles, Plugin, Subject};
+use purlin_sandbox::contract::Setting;
+use purlin_sandbox::{ModelFiles, Plugin, Subject};
 
 use crate::served::Served;
 
@@ -82,20 +82,7 @@ impl ServedModel for ExplainingModel {
         let Explainer { plugin, subject, settings, files, timeout, .. } = &self.explainer;
         let predictor = Arc::clone(&self.predictor) as Arc<dyn ServedModel>;
         let files = Arc::clone(files);
-        let asked = plugin.explain(subject, request, settings.clone(), predictor, files, *timeout);
-        asked.await.map_err(|error| match error {
-            CallError::Fault(Fault::Invalid(fields)) => InferError::Invalid(
-                (fields.into_iter())
-                    .map(|field| purlin_nn::InvalidField {
-                        field: field.field,
-                        value: field.value,
-                        reason: field.reason,
-                    })
-                    .collect(),
-            ),
-            CallError::Fault(Fault::Retry(retry)) => InferError::Unavailable(retry.reason),
-            other => InferError::Failed(other.to_string()),
-        })
+        Ok(plugin.explain(subject, request, settings.clone(), predictor, files, *timeout).await?)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::store::ModelStore;
 
 /// Models in memory and models in containers.
 pub struct Served {
-    pub(crate) store: Arc<ModelStore>,
+    pub(crate) store: ModelStore,
     pub(crate) containers: Containers,
     pub(crate) explainers: Explainers,
 }

@@ -115,6 +115,12 @@ impl Verdict {
     ) -> Verdict {
         Verdict { resolved, loaded: Err((reason, message)), facts: None, replicas: 0, again }
     }
+
+    /// Of a model whose runtime is known; tried again where the failure may pass.
+    fn not_loaded(runtime: String, failure: &LoadFailure) -> Verdict {
+        let (reason, message, passing) = describe(failure);
+        Verdict::failed(Ok(runtime), reason, message, passing.then_some(Duration::from_secs(5)))
+    }
 }
 
 /// Whether this generation of a model could answer at some time.
@@ -254,14 +260,8 @@ impl Serving {
         }
     }
 
-    /// Whether this process writes in a namespace.
-    fn writes(&self, namespace: &str) -> bool {
-        let holdings = &self.config.holdings;
-        holdings.holds(holdings.shards().domain(Some(namespace)))
-    }
-
     async fn tell_route(&self, route: &Route, problem: Option<&str>) {
-        if !self.writes(&route.namespace().unwrap_or_default()) {
+        if !self.config.holdings.holds_namespace(&route.namespace().unwrap_or_default()) {
             return;
         }
         let address = Address { domain: &self.config.domain, authority: &self.config.authority };
@@ -312,10 +312,11 @@ impl Serving {
 
     /// What lies at a model's source, where it has one.
     async fn fetched(&self, model: &Model) -> Result<Option<Fetched>, SourceError> {
-        let Some(source) = &model.spec.source else { return Ok(None) };
         let credentials = crate::secret::credentials(&self.client, model).await?;
-        let (uri, digest) = (source.uri.clone(), source.digest.clone());
-        self.served.store.fetch(&SourceRequest { uri, digest, credentials }).await.map(Some)
+        match source(model, credentials) {
+            Some(source) => self.served.store.fetch(&source).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn explain(&self, key: ModelKey, model: &Model, explains: &str) -> Verdict {
@@ -329,11 +330,7 @@ impl Serving {
         };
         let fetched = match self.fetched(model).await {
             Ok(fetched) => fetched,
-            Err(error) => {
-                let (reason, message, passing) = describe(&LoadFailure::Source(error));
-                let again = passing.then_some(Duration::from_secs(5));
-                return Verdict::failed(Ok(name), reason, message, again);
-            }
+            Err(error) => return Verdict::not_loaded(name, &error.into()),
         };
         let Recipe { request, options, .. } = recipe(model, Arc::clone(&plugin), None, None);
         let files = fetched.map_or_else(|| Arc::clone(&request.files), |fetched| fetched.files(options));
@@ -383,17 +380,18 @@ impl Serving {
                 facts,
                 replicas: u32::from(store.is_loaded(key)),
             },
-            Some(Err(failure)) => {
-                let (reason, message, passing) = describe(&failure);
-                Verdict::failed(Ok(name), reason, message, passing.then_some(Duration::from_secs(5)))
-            }
+            Some(Err(failure)) => Verdict::not_loaded(name, &failure),
             None => Verdict::failed(Ok(name), "Progressing", "the model is being replaced".to_owned(), soon),
         }
     }
 
     /// How a model's files come to its containers.
-    async fn files(&self, model: &Model) -> Result<Option<Files>, SourceError> {
+    async fn files(&self, key: &ModelKey, model: &Model) -> Result<Option<Files>, SourceError> {
         let Some(source) = &model.spec.source else { return Ok(None) };
+        // All replicas have the same files: the source is not asked again for each look at the model.
+        if let Some(files) = self.served.containers.files(key, model.metadata.generation) {
+            return Ok(Some(files));
+        }
         match self.served.containers.way(&source.uri) {
             Way::Here => {
                 let Some(fetched) = self.fetched(model).await? else { return Ok(None) };
@@ -430,13 +428,9 @@ impl Serving {
             let reason = "InvalidSpec";
             return Ok(Verdict::failed(Err((reason, problem.clone())), reason, problem, None));
         }
-        let files = match self.files(model).await {
+        let files = match self.files(key, model).await {
             Ok(files) => files,
-            Err(error) => {
-                let (reason, message, passing) = describe(&LoadFailure::Source(error));
-                let again = passing.then_some(Duration::from_secs(5));
-                return Ok(Verdict::failed(Ok(CONTAINERS.to_owned()), reason, message, again));
-            }
+            Err(error) => return Ok(Verdict::not_loaded(CONTAINERS.to_owned(), &error.into())),
         };
         let observed = match containers.serve(key, model, files).await {
             Ok(observed) => observed,
@@ -487,7 +481,7 @@ impl Serving {
     /// Says in the model's conditions how far its download is. Returns whether there was something to say.
     async fn tell_progress(&self, model: &Model, key: &ModelKey) -> bool {
         let Some(message) = self.served.store.progress(key) else { return false };
-        if !self.writes(&key.namespace) {
+        if !self.config.holdings.holds_namespace(&key.namespace) {
             return false;
         }
         let mut conditions =
@@ -587,6 +581,12 @@ fn setting(setting: &purlin_kernel::api::Setting) -> Setting {
     Setting { name: setting.name.clone(), value: setting.value.clone() }
 }
 
+/// Where a model's files are.
+fn source(model: &Model, credentials: Option<Credentials>) -> Option<SourceRequest> {
+    let source = model.spec.source.as_ref()?;
+    Some(SourceRequest { uri: source.uri.clone(), digest: source.digest.clone(), credentials })
+}
+
 fn recipe(
     model: &Model,
     plugin: Arc<Plugin>,
@@ -622,11 +622,7 @@ fn recipe(
             load_timeout: LOAD_TIMEOUT,
             timeout,
         },
-        source: spec.source.as_ref().map(|source| SourceRequest {
-            uri: source.uri.clone(),
-            digest: source.digest.clone(),
-            credentials,
-        }),
+        source: source(model, credentials),
         options,
         stays: spec.scaling.min_replicas > 0,
         idle: Duration::from_secs(u64::from(spec.scaling.idle_seconds)),
@@ -658,7 +654,7 @@ async fn reconcile(model: Arc<Model>, serving: Arc<Serving>) -> Result<Action, S
     }
     // What was told meanwhile is not in the model that this began with.
     let changed = told || model.status.as_ref() != Some(&fresh);
-    if changed && serving.writes(&key.namespace) {
+    if changed && serving.config.holdings.holds_namespace(&key.namespace) {
         let api: Api<Model> = Api::namespaced(serving.client.clone(), &key.namespace);
         let patch = Patch::Merge(json!({"status": fresh}));
         match api.patch_status(&key.name, &PatchParams::default(), &patch).await {

@@ -89,14 +89,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl ModelStore {
     /// A store whose loaded models take at most so many bytes together, as far as that can be told.
-    pub(crate) fn new(sources: Sources, budget: u64) -> Arc<ModelStore> {
-        Arc::new(ModelStore {
+    pub(crate) fn new(sources: Sources, budget: u64) -> ModelStore {
+        ModelStore {
             sources,
             entries: RwLock::default(),
             budget,
             started: Instant::now(),
             trimmed: AtomicU64::new(0),
-        })
+        }
     }
 
     fn entry(&self, key: &ModelKey) -> Option<Arc<Entry>> {

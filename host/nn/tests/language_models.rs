@@ -20,17 +20,7 @@ fn llama() -> ModelFile {
 }
 
 fn sampling(max_tokens: u32) -> Sampling {
-    Sampling {
-        max_tokens,
-        temperature: 0.0,
-        top_p: 0.0,
-        top_k: 0,
-        repetition_penalty: 0.0,
-        frequency_penalty: 0.0,
-        presence_penalty: 0.0,
-        seed: 0,
-        stop: Vec::new(),
-    }
+    Sampling { max_tokens, ..Sampling::default() }
 }
 
 async fn tokens(backends: &Backends, mut decoding: Box<dyn Decoding>) -> Vec<u32> {

@@ -14,8 +14,7 @@ use clap_complete::Shell;
 pub(crate) use supply::{IndexArgs, IndexCommand, PolicyArgs, SbomCommand, SupplyCommand, UpgradeArgs};
 
 use crate::services::ServiceArgs;
-use crate::serving::{DEFAULT_HUB, ModelArgs};
-use purlin_models::Hub;
+use crate::serving::{HubArgs, ModelArgs};
 
 /// One platform kernel for AI on Kubernetes.
 #[derive(Debug, Parser)]
@@ -271,9 +270,8 @@ pub(crate) struct FetchArgs {
     /// `sha256:...` that the model must have
     #[arg(long, value_name = "DIGEST")]
     pub(crate) digest: Option<String>,
-    /// Where `hf:` models are: a hub's address, or a folder with ORGANISATION/NAME/... below it
-    #[arg(long, env = "HF_ENDPOINT", value_name = "URL|DIR", default_value = DEFAULT_HUB)]
-    pub(crate) model_hub: Hub,
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
     /// Where downloads are kept for the next time; by default within the folder, and not after success
     #[arg(long, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,

@@ -46,7 +46,7 @@ pub(crate) async fn run(args: &FetchArgs) -> Result<()> {
         cache: cache.clone(),
         cache_limit: args.max_size,
         max_file: args.max_size,
-        hub: args.model_hub.clone(),
+        hub: args.hub.model_hub.clone(),
     };
     let sources = Sources::new(config, registries)
         .with_context(|| format!("cannot keep downloads in {}", cache.display()))?;

@@ -18,10 +18,23 @@ use tokio_util::sync::CancellationToken;
 use crate::parts::Parts;
 
 /// The hub that models are looked for in where no other is named.
-pub(crate) const DEFAULT_HUB: &str = "https://huggingface.co";
+const DEFAULT_HUB: &str = "https://huggingface.co";
 
 /// The largest model file that is downloaded, and the largest layer of an image.
 const MAX_FILE: u64 = 64 << 30;
+
+#[derive(Debug, Args)]
+pub(crate) struct HubArgs {
+    /// Where `hf:` models are: a hub's address, or a folder with ORGANISATION/NAME/... below it
+    #[arg(
+        long,
+        env = "HF_ENDPOINT",
+        value_name = "URL|DIR",
+        default_value = DEFAULT_HUB,
+        help_heading = "Models"
+    )]
+    pub(crate) model_hub: Hub,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
@@ -34,15 +47,8 @@ pub(crate) struct ModelArgs {
     /// What downloaded models may take on the disk; what no model in memory needs goes first
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 30, help_heading = "Models")]
     pub(crate) model_cache_size: u64,
-    /// Where `hf:` models are: a hub's address, or a folder with ORGANISATION/NAME/... below it
-    #[arg(
-        long,
-        env = "HF_ENDPOINT",
-        value_name = "URL|DIR",
-        default_value = DEFAULT_HUB,
-        help_heading = "Models"
-    )]
-    pub(crate) model_hub: Hub,
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
     /// The domain of the hosts under which models answer
     #[arg(long, value_name = "DOMAIN", default_value = "localhost", help_heading = "Models")]
     pub(crate) model_domain: String,
@@ -89,7 +95,7 @@ pub(crate) fn start(
         cache: cache.to_owned(),
         cache_limit: args.model_cache_size,
         max_file: MAX_FILE,
-        hub: args.model_hub.clone(),
+        hub: args.hub.model_hub.clone(),
     };
     let sources = Sources::new(config, place.registries.clone());
     let sources = sources.with_context(|| format!("cannot keep models in {}", cache.display()))?;

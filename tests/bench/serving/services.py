@@ -13,6 +13,7 @@ from harness import processes
 from harness.kubectl import Kubectl
 from harness.server import REPOSITORY, Server
 from harness.wait import until
+from serving.service import condition, ready
 
 LUA = pathlib.Path(__file__).parent.parent / "infer.lua"
 NAMESPACE = "default"
@@ -44,21 +45,14 @@ class Purlin:
         return self
 
     def plugin_ready(self, name):
-        found = self.kubectl.json("get", "plugins.purlin.dev", name)
-        conditions = found.get("status", {}).get("conditions", [])
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+        return condition(self.kubectl, "plugins.purlin.dev", name, "Ready").get("status") == "True"
 
     def apply(self, *services):
         listed = {"apiVersion": "v1", "kind": "List", "items": list(services)}
         self.kubectl("apply", "-f", "-", stdin=json.dumps(listed))
 
     def ready(self, name, limit=120):
-        def probe():
-            found = self.kubectl.json("get", "inferenceservice", name)
-            conditions = found.get("status", {}).get("conditions", [])
-            return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-        until(f"InferenceService {name} is ready", probe, limit)
+        ready(self.kubectl, name, limit)
 
     def url(self, name, verb="infer"):
         return f"http://{self.server.gateway}/serving/{NAMESPACE}/{name}/v2/models/{name}/{verb}"

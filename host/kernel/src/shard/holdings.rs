@@ -106,6 +106,11 @@ impl Holdings {
         }
     }
 
+    /// Whether this replica may write in a namespace at this moment.
+    pub fn holds_namespace(&self, namespace: &str) -> bool {
+        self.holds(self.shards.domain(Some(namespace)))
+    }
+
     /// Leave to begin an attempt in a part; none where another replica has it or it is being given up.
     pub fn permit(&self, domain: Domain) -> Option<Permit> {
         let Some(state) = &self.state else {

@@ -124,11 +124,6 @@ impl Containers {
         }
     }
 
-    /// Whether this process makes the Pods of a namespace.
-    fn acts(&self, namespace: &str) -> bool {
-        self.holdings.holds(self.holdings.shards().domain(Some(namespace)))
-    }
-
     /// How the files at a URI come to containers.
     pub(crate) fn way(&self, uri: &str) -> Way {
         if self.config.here {
@@ -139,6 +134,14 @@ impl Containers {
             return Way::Claim { name: name.to_owned(), path: path.trim_matches('/').to_owned() };
         }
         self.config.fetch_image.clone().map_or(Way::None, Way::Image)
+    }
+
+    /// How the files of a generation of a model come to its containers, where that is known already.
+    pub(crate) fn files(&self, key: &ModelKey, generation: Option<i64>) -> Option<Files> {
+        let entry = self.entry(key)?;
+        let same =
+            entry.model.read().unwrap_or_else(PoisonError::into_inner).metadata.generation == generation;
+        entry.files.read().unwrap_or_else(PoisonError::into_inner).clone().filter(|_| same)
     }
 
     fn entry(&self, key: &ModelKey) -> Option<Arc<Entry>> {
@@ -206,7 +209,7 @@ impl Containers {
             return Ok(Observed { ready: 0, desired: 0, trouble: None });
         };
         let namespace = model.namespace().unwrap_or_default();
-        let acts = self.acts(&namespace);
+        let acts = self.holdings.holds_namespace(&namespace);
         let desired = entry.desired.load(Ordering::SeqCst);
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
         let selector = format!("{MODEL}={}", pods::label(&model.name_any()));
@@ -304,7 +307,7 @@ impl Containers {
     async fn tick(&self) {
         for (key, entry) in self.all() {
             let model = Arc::clone(&entry.model.read().unwrap_or_else(PoisonError::into_inner));
-            if !self.acts(&key.namespace) {
+            if !self.holdings.holds_namespace(&key.namespace) {
                 // The load that decides is that of the replica which makes the Pods; it must know that others have some.
                 let load = entry.fleet.load();
                 if load.requests > 0 || entry.fleet.is_wanted() {
@@ -339,7 +342,7 @@ impl Containers {
             if !entry.fleet.is_wanted() {
                 continue;
             }
-            if !self.acts(&key.namespace) {
+            if !self.holdings.holds_namespace(&key.namespace) {
                 let model = Arc::clone(&entry.model.read().unwrap_or_else(PoisonError::into_inner));
                 self.call(&key, &entry, &model).await;
             } else if entry.desired.load(Ordering::SeqCst) == 0 {

@@ -147,7 +147,7 @@ pub trait Graph: Send + Sync {
 }
 
 /// How the next token is chosen. Zero and empty values mean that a rule is not applied.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sampling {
     /// Tokens to generate at most.
     pub max_tokens: u32,

@@ -151,17 +151,7 @@ mod tests {
     use crate::backend::Sampling;
 
     fn greedy() -> Sampling {
-        Sampling {
-            max_tokens: 0,
-            temperature: 0.0,
-            top_p: 0.0,
-            top_k: 0,
-            repetition_penalty: 0.0,
-            frequency_penalty: 0.0,
-            presence_penalty: 0.0,
-            seed: 0,
-            stop: Vec::new(),
-        }
+        Sampling::default()
     }
 
     fn tokens(sampling: &Sampling, logits: &[f32], count: usize) -> Vec<u32> {

@@ -175,14 +175,14 @@ impl<'a> Interface<'a> {
 
 /// A function of an instance, its type checked. A call checks the one that it calls and no other: comparing types, name
 /// by name, is a good part of what a small call costs.
-struct Function<P, R>(TypedFunc<P, R>);
+pub(crate) struct Function<P, R>(TypedFunc<P, R>);
 
 impl<P, R> Function<P, R>
 where
     P: ComponentNamedList + Lower + Send + std::marker::Sync,
     R: ComponentNamedList + Lift + Send + std::marker::Sync + 'static,
 {
-    fn of(
+    pub(crate) fn of(
         store: &mut Store<CallState>,
         instance: &Instance,
         index: &ComponentExportIndex,
@@ -190,7 +190,7 @@ where
         instance.get_typed_func(store, index).map(Function)
     }
 
-    async fn call(&self, store: &mut Store<CallState>, arguments: P) -> wasmtime::Result<R> {
+    pub(crate) async fn call(&self, store: &mut Store<CallState>, arguments: P) -> wasmtime::Result<R> {
         self.0.call_async(store, arguments).await
     }
 }

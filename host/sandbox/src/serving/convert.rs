@@ -220,31 +220,33 @@ pub(super) fn chunk(from: serving::Chunk) -> Chunk {
 }
 
 /// What a client is told of a call that gave no answer.
-pub(super) fn infer_error(error: CallError) -> InferError {
-    match error {
-        CallError::Fault(Fault::Invalid(fields)) => {
-            let field = |field: crate::contract::FieldError| InvalidField {
-                field: field.field,
-                value: field.value,
-                reason: field.reason,
-            };
-            InferError::Invalid(fields.into_iter().map(field).collect())
+impl From<CallError> for InferError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Fault(Fault::Invalid(fields)) => {
+                let field = |field: crate::contract::FieldError| InvalidField {
+                    field: field.field,
+                    value: field.value,
+                    reason: field.reason,
+                };
+                InferError::Invalid(fields.into_iter().map(field).collect())
+            }
+            CallError::Fault(Fault::Retry(retry)) => InferError::Overloaded {
+                reason: retry.reason,
+                retry_after: std::time::Duration::from_millis(retry.after_ms),
+            },
+            CallError::Fault(Fault::Failed(reason)) => InferError::Failed(reason),
+            CallError::DeadlineExceeded(after) => InferError::Deadline(after),
+            CallError::QuotaExceeded { retry, .. } => {
+                InferError::Overloaded { reason: error.to_string(), retry_after: retry }
+            }
+            CallError::Busy(_) | CallError::Host(_) => InferError::Unavailable(error.to_string()),
+            CallError::NoSuchStage(_) => InferError::Unsupported(error.to_string()),
+            CallError::Trap { .. }
+            | CallError::MemoryExceeded { .. }
+            | CallError::OutputTooLarge { .. }
+            | CallError::Denied(_)
+            | CallError::Malformed(_) => InferError::Failed(error.to_string()),
         }
-        CallError::Fault(Fault::Retry(retry)) => InferError::Overloaded {
-            reason: retry.reason,
-            retry_after: std::time::Duration::from_millis(retry.after_ms),
-        },
-        CallError::Fault(Fault::Failed(reason)) => InferError::Failed(reason),
-        CallError::DeadlineExceeded(after) => InferError::Deadline(after),
-        CallError::QuotaExceeded { retry, .. } => {
-            InferError::Overloaded { reason: error.to_string(), retry_after: retry }
-        }
-        CallError::Busy(_) | CallError::Host(_) => InferError::Unavailable(error.to_string()),
-        CallError::NoSuchStage(_) => InferError::Unsupported(error.to_string()),
-        CallError::Trap { .. }
-        | CallError::MemoryExceeded { .. }
-        | CallError::OutputTooLarge { .. }
-        | CallError::Denied(_)
-        | CallError::Malformed(_) => InferError::Failed(error.to_string()),
     }
 }

@@ -135,7 +135,7 @@ impl Shared {
         let place = Place { shared: Arc::clone(self), _permit: permit };
         let instance = match kept {
             Some(instance) => instance,
-            None => self.load().await.map_err(convert::infer_error)?.0,
+            None => self.load().await.map_err(InferError::from)?.0,
         };
         Ok((instance, place))
     }
@@ -183,11 +183,11 @@ impl ServedModel for PluginModel {
             let answer = instance.infer(request).await;
             (instance, answer)
         };
-        let (instance, answer) = shared.plugin.host.crew.run(call).await.map_err(convert::infer_error)?;
+        let (instance, answer) = shared.plugin.host.crew.run(call).await.map_err(InferError::from)?;
         if instance.is_sound() {
             shared.put_back(instance);
         }
-        answer.map_err(convert::infer_error)
+        answer.map_err(InferError::from)
     }
 
     async fn generate(&self, request: GenerateRequest) -> Result<Generation, InferError> {
@@ -197,14 +197,14 @@ impl ServedModel for PluginModel {
             let running = instance.generate(request).await;
             (instance, running)
         };
-        let (instance, running) = shared.plugin.host.crew.run(call).await.map_err(convert::infer_error)?;
+        let (instance, running) = shared.plugin.host.crew.run(call).await.map_err(InferError::from)?;
         let running = match running {
             Ok(running) => running,
             Err(error) => {
                 if instance.is_sound() {
                     shared.put_back(instance);
                 }
-                return Err(convert::infer_error(error));
+                return Err(error.into());
             }
         };
         let prompt_tokens = running.prompt_tokens;
@@ -232,7 +232,7 @@ async fn next(mut lent: Lent) -> Option<(Result<Chunk, InferError>, Option<Lent>
     };
     let (mut instance, running, chunk) = match lent.shared.plugin.host.crew.run(call).await {
         Ok(done) => done,
-        Err(error) => return Some((Err(convert::infer_error(error)), None)),
+        Err(error) => return Some((Err(error.into()), None)),
     };
     match chunk {
         Ok(Some(chunk)) => {
@@ -245,6 +245,6 @@ async fn next(mut lent: Lent) -> Option<(Result<Chunk, InferError>, Option<Lent>
             }
             None
         }
-        Err(error) => Some((Err(convert::infer_error(error)), None)),
+        Err(error) => Some((Err(error.into()), None)),
     }
 }

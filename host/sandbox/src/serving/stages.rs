@@ -11,6 +11,7 @@ use wasmtime::{Store, format_err};
 
 use super::{ModelFiles, convert};
 use crate::call::{self, CallState, Invocation, Origin};
+use crate::contract::invoke::Function;
 use crate::contract::serving::ServingState;
 use crate::contract::serving::bindings::exports::purlin::plugin::monitor;
 use crate::contract::serving::bindings::purlin::plugin::serving;
@@ -154,10 +155,11 @@ impl Invocation for Explain {
         serving.predictor = Some(self.predictor);
         store.data_mut().serving = Some(Box::new(serving));
         let request = convert::infer_request(store, self.context, self.request)?;
-        type Of = (Result<serving::InferResponse, Fault>,);
-        let explain =
-            instance.get_typed_func::<(serving::InferRequest, Vec<Setting>), Of>(&mut *store, index)?;
-        let (answer,) = explain.call_async(&mut *store, (request, self.settings)).await?;
+        let explain = Function::<
+            (serving::InferRequest, Vec<Setting>),
+            (Result<serving::InferResponse, Fault>,),
+        >::of(store, instance, index)?;
+        let (answer,) = explain.call(store, (request, self.settings)).await?;
         convert::answered(store, answer)
     }
 }
@@ -189,10 +191,11 @@ impl Invocation for Preprocess {
         let index = exported(exports.preprocess.as_ref(), Stage::Transformer)?;
         store.data_mut().serving.get_or_insert_default();
         let request = convert::infer_request(store, self.context, self.request)?;
-        type Of = (Result<serving::InferRequest, Fault>,);
-        let preprocess =
-            instance.get_typed_func::<(serving::InferRequest, Vec<Setting>), Of>(&mut *store, index)?;
-        let (answer,) = preprocess.call_async(&mut *store, (request, self.settings)).await?;
+        let preprocess = Function::<
+            (serving::InferRequest, Vec<Setting>),
+            (Result<serving::InferRequest, Fault>,),
+        >::of(store, instance, index)?;
+        let (answer,) = preprocess.call(store, (request, self.settings)).await?;
         let answer = match answer {
             Ok(answer) => answer,
             Err(fault) => return Ok(Err(fault)),
@@ -231,10 +234,11 @@ impl Invocation for Postprocess {
             outputs: convert::given(store, self.response.outputs)?,
             parameters: convert::lower_parameters(self.response.parameters),
         };
-        type Of = (Result<serving::InferResponse, Fault>,);
-        let postprocess =
-            instance.get_typed_func::<(serving::InferResponse, Vec<Setting>), Of>(&mut *store, index)?;
-        let (answer,) = postprocess.call_async(&mut *store, (response, self.settings)).await?;
+        let postprocess = Function::<
+            (serving::InferResponse, Vec<Setting>),
+            (Result<serving::InferResponse, Fault>,),
+        >::of(store, instance, index)?;
+        let (answer,) = postprocess.call(store, (response, self.settings)).await?;
         convert::answered(store, answer)
     }
 }
@@ -271,9 +275,9 @@ impl Invocation for Compare {
             reference: convert::given(store, self.window.reference)?,
             current: convert::given(store, self.window.current)?,
         };
-        type Of = (Result<monitor::Report, Fault>,);
-        let compare = instance.get_typed_func::<(monitor::Window,), Of>(&mut *store, index)?;
-        let (answer,) = compare.call_async(&mut *store, (window,)).await?;
+        let compare =
+            Function::<(monitor::Window,), (Result<monitor::Report, Fault>,)>::of(store, instance, index)?;
+        let (answer,) = compare.call(store, (window,)).await?;
         Ok(answer.map(|report| Report {
             drift: report.drift,
             summary: report.summary,

@@ -36,17 +36,7 @@ fn reference(folder: &str) -> Reference {
 }
 
 fn greedy(max_tokens: u32) -> Sampling {
-    Sampling {
-        max_tokens,
-        temperature: 0.0,
-        top_p: 0.0,
-        top_k: 0,
-        repetition_penalty: 0.0,
-        frequency_penalty: 0.0,
-        presence_penalty: 0.0,
-        seed: 0,
-        stop: Vec::new(),
-    }
+    Sampling { max_tokens, ..Sampling::default() }
 }
 
 fn answer(model: &CandleModel, prompt: &[u32], sampling: Sampling) -> Vec<u32> {
