@@ -30,8 +30,10 @@ case $suite in
     [ "$suite" = serving ] || set -- --mode cluster "$@"
     serving/build.sh
     # Two clients that each bring the protocol's messages, which one process can have only once.
-    pytest serving -m "not long" --ignore serving/test_kserve_client.py "$@"
-    pytest serving/test_kserve_client.py --junit-xml="$reports/$suite-kserve.xml" "$@"
+    failed=0
+    pytest serving -m "not long" --ignore serving/test_kserve_client.py "$@" || failed=$?
+    pytest serving/test_kserve_client.py --junit-xml="$reports/$suite-kserve.xml" "$@" || failed=$?
+    exit "$failed"
     ;;
   serving-long) pytest serving -m long -s "$@" ;;
   hostile) pytest hostile "$@" ;;
@@ -42,5 +44,5 @@ case $suite in
   cluster-short) pytest cluster -m "not long" -s "$@" ;;
   cluster) pytest cluster -s "$@" ;;
   conformance) "$venv/bin/python" -m conformance.run "$reports" "$@" ;;
-  bench) "$venv/bin/python" -m bench --json "$reports/bench.json" "$@" ;;
+  bench) serving/build.sh && "$venv/bin/python" -m bench --json "$reports/bench.json" "$@" ;;
 esac

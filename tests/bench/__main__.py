@@ -94,6 +94,12 @@ def serving_requests(flags):
     return requests_per_second.measure(flags)
 
 
+def serving_embedding(flags):
+    from .serving import embedding
+
+    return embedding.measure(flags)
+
+
 def serving_wake(flags):
     from .serving import wake
 
@@ -112,6 +118,7 @@ BENCHMARKS = {
     "rates": api_rates,
     "experiments": noop_experiments,
     "serving-requests": serving_requests,
+    "serving-embedding": serving_embedding,
     "serving-wake": serving_wake,
     "serving-density": serving_density,
 }

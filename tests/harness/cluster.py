@@ -203,6 +203,11 @@ class ClusterServer:
         self.kernel.start().ready()
         install(self.kubeconfig, self.registry_process)
 
+    def crash(self):
+        """SIGKILL to the replica of the kernel, and another start."""
+        self.kernel.kill()
+        self.kernel.start().ready()
+
     def metrics(self):
         return self.kernel.get("/metrics")[1]
 

@@ -145,6 +145,11 @@ class Server:
         self.process.wait()
         self.process = None
 
+    def crash(self):
+        """SIGKILL, and another start."""
+        self.kill()
+        self.start()
+
     def discard(self):
         """Ends everything, whatever state it is in: the server and any process that its data directory names."""
         if self.process is not None:

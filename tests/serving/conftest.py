@@ -38,8 +38,9 @@ def image_map(tmp_path_factory):
 @pytest.fixture(scope="session")
 def server(request, models, image_map, tmp_path_factory):
     """Purlin with the gateway; takes the place of the server that other suites share."""
-    kind = ClusterServer if request.config.getoption("--mode") == "cluster" else Server
-    arguments = ["--model-dir", str(models)]
+    kind, arguments = Server, ["--model-dir", str(models)]
+    if request.config.getoption("--mode") == "cluster":
+        kind, arguments = ClusterServer, [*arguments, "--local-pods"]
     with running(kind(tmp_path_factory.mktemp("up"), image_map=image_map, arguments=arguments)) as server:
         yield server
 

@@ -14,6 +14,12 @@ def ask(gateway, namespace, name, width=64):
     return requests.post(url, json=body, timeout=30)
 
 
+def events(kubectl, name):
+    """Type and reason of the Events about a Model."""
+    found = kubectl.json("get", "events", f"--field-selector=involvedObject.kind=Model,involvedObject.name={name}")
+    return [(event["type"], event["reason"]) for event in found["items"]]
+
+
 def test_a_source_that_is_not_there_is_a_condition(kubectl, models):
     kubectl("apply", "-f", "-", stdin=json.dumps(onnx("lost", models / "nowhere")))
     until(
@@ -31,6 +37,17 @@ def test_a_file_that_is_no_model_is_a_condition(kubectl, models):
         lambda: condition(kubectl, "models", "broken-predictor-00001", "Ready").get("reason") == "InvalidModel",
         30,
     )
+    until(
+        "an Event says so too",
+        lambda: ("Warning", "InvalidModel") in events(kubectl, "broken-predictor-00001"),
+        30,
+    )
+
+
+def test_a_model_that_gets_ready_has_an_event(kubectl, models):
+    kubectl("apply", "-f", "-", stdin=json.dumps(onnx("told", models / "digits")))
+    ready(kubectl, "told")
+    until("an Event says so", lambda: ("Normal", "Loaded") in events(kubectl, "told-predictor-00001"), 30)
 
 
 def test_a_folder_without_a_model_names_the_field(kubectl, models):
@@ -96,6 +113,5 @@ def test_scale_to_zero_and_back(kubectl, models, gateway):
 def test_models_survive_a_kill(server, kubectl, models, gateway):
     kubectl("apply", "-f", "-", stdin=json.dumps(onnx("hardy", models / "digits")))
     ready(kubectl, "hardy")
-    server.kill()
-    server.start()
+    server.crash()
     until("it answers again", lambda: ask(gateway, kubectl.namespace, "hardy").status_code == 200, 30)

@@ -36,9 +36,9 @@ struct Said {
     by: String,
 }
 
-/// Takes events in.
+/// Takes Events in, for whoever writes them: see [`crate::Kernel::events`].
 #[derive(Clone)]
-pub(crate) struct EventRecorder {
+pub struct EventRecorder {
     queue: mpsc::Sender<Said>,
     metrics: KernelMetrics,
 }
@@ -84,14 +84,9 @@ impl EventRecorder {
         }
     }
 
-    /// The same about an object of a known type.
-    pub(crate) fn tell<K: Resource<DynamicType = ()>>(
-        &self,
-        about: &K,
-        warning: bool,
-        reason: &str,
-        message: &str,
-    ) {
+    /// Says something about an object: its `reason` in CamelCase, its message in a sentence. Never waits; where too much waits
+    /// to be written already, it is dropped and counted.
+    pub fn tell<K: Resource<DynamicType = ()>>(&self, about: &K, warning: bool, reason: &str, message: &str) {
         self.record(about.object_ref(&()), warning, reason, message, "purlin");
     }
 }

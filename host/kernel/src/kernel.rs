@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{API_VERSION, crds};
 use crate::cache::{Cache, CacheError, ChangeEvent, Kind, Subscriber, Subscription, discover};
 use crate::dialect::DialectEngine;
-use crate::event::{EventRecorder, recorder};
+use crate::event::{EventRecorder, EventWriter, recorder};
 use crate::experiment::ExperimentLoop;
 use crate::expression::Conditions;
 use crate::key::{Gvk, ObjectKey, controller_of};
@@ -118,6 +118,10 @@ pub struct Kernel {
     installed: Arc<InstalledPlugins>,
     ready: tokio::sync::watch::Sender<bool>,
     policies: HeldPolicies,
+    writers: Writers,
+    events: EventRecorder,
+    /// Until it runs.
+    event_writer: Option<EventWriter>,
 }
 
 /// The policies that hold, for whoever shows what they make of a plugin.
@@ -135,13 +139,29 @@ impl HeldPolicies {
 impl Kernel {
     /// A kernel that does nothing yet.
     pub fn new(config: Config, registry: &mut Registry) -> Self {
+        let metrics = KernelMetrics::register(registry);
+        let (events, event_writer) = recorder(config.client.clone(), metrics.clone());
         Kernel {
+            writers: Writers::new(&config.client, &config.holdings, metrics.writes_fenced()),
             config,
-            metrics: KernelMetrics::register(registry),
+            metrics,
             installed: Arc::new(InstalledPlugins::default()),
             ready: tokio::sync::watch::Sender::new(false),
             policies: HeldPolicies::default(),
+            events,
+            event_writer: Some(event_writer),
         }
+    }
+
+    /// A client for loops beside the kernel's own: it writes in the namespaces that this replica holds, and an attempt to write
+    /// elsewhere is an error. It reads anywhere.
+    pub fn writer(&self) -> Client {
+        self.writers.of_namespace.clone()
+    }
+
+    /// Where such loops say what became of objects. What they say is written while the kernel runs.
+    pub fn events(&self) -> EventRecorder {
+        self.events.clone()
     }
 
     /// Tells whether the kernel does its work.
@@ -184,7 +204,7 @@ impl Kernel {
     /// # Errors
     /// The definitions could not be installed or the kinds not be watched. Once the loops run, nothing ends them but
     /// `stop`: what fails is tried again.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), KernelError> {
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), KernelError> {
         let client = self.config.client.clone();
         tokio::select! {
             defined = self.define() => defined?,
@@ -197,11 +217,12 @@ impl Kernel {
         let watches = stop.child_token();
         let _ends_watches = watches.clone().drop_guard();
         let cache = Cache::new(client.clone(), self.metrics.clone(), watches);
-        let (events, writer) = recorder(client.clone(), self.metrics.clone());
         let mut tasks = JoinSet::new();
-        let writing = stop.clone();
-        tasks.spawn(async move { writer.run(writing).await });
-        let loops = self.start(&cache, &events, push, &mut tasks).await?;
+        if let Some(writer) = self.event_writer.take() {
+            let writing = stop.clone();
+            tasks.spawn(async move { writer.run(writing).await });
+        }
+        let loops = self.start(&cache, push, &mut tasks).await?;
         for subscription in &loops.subscriptions {
             tokio::select! {
                 () = subscription.kind().synced() => {}
@@ -218,7 +239,7 @@ impl Kernel {
             queue.shut_down();
         }
         loops.plugins.stop().await;
-        drop((loops, events));
+        drop(loops);
         while tasks.join_next().await.is_some() {}
         Ok(())
     }
@@ -254,7 +275,6 @@ impl Kernel {
     async fn start(
         &self,
         cache: &Cache,
-        events: &EventRecorder,
         push: Option<PushConfig>,
         tasks: &mut JoinSet<()>,
     ) -> Result<Loops, KernelError> {
@@ -278,7 +298,7 @@ impl Kernel {
         let (to_experiments, _) = watch("Trial", Arc::new(ToExperiment(experiments.clone()))).await?;
         let conditions = Arc::new(Conditions::default());
         let Config { client, holdings, .. } = &self.config;
-        let writers = Writers::new(client, holdings, self.metrics.writes_fenced());
+        let (writers, events) = (&self.writers, &self.events);
         let dialects = DialectEngine {
             writers: writers.clone(),
             holdings: holdings.clone(),

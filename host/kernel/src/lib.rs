@@ -32,6 +32,7 @@ pub mod stage;
 mod trial;
 
 pub use api::crds;
+pub use event::EventRecorder;
 pub use kernel::{Config, HeldPolicies, Kernel, KernelError, NAMESPACE, Readiness};
 pub use key::{Gvk, ObjectKey};
 pub use observe::{KernelMetrics, ShardMetrics};

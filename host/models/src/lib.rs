@@ -5,6 +5,7 @@
 //! only there. They talk to `kube::Client` and nothing else.
 #![forbid(unsafe_code)]
 
+mod access;
 mod containers;
 mod explain;
 mod inference;
@@ -17,6 +18,7 @@ mod source;
 mod store;
 mod table;
 
+pub use access::ApiAccess;
 pub use containers::ContainerConfig;
 pub use inference::HostInference;
 pub use served::Served;

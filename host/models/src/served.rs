@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kube::Client;
 use purlin_gateway::{Lease, ModelKey, ModelState, Models};
 use purlin_kernel::shard::Holdings;
 use purlin_nn::{InferError, ModelMetadata};
 
+use crate::access::ApiAccess;
 use crate::containers::{ContainerConfig, Containers};
 use crate::explain::Explainers;
 use crate::source::Sources;
@@ -26,12 +26,12 @@ impl Served {
     pub fn new(
         sources: Sources,
         budget: u64,
-        client: Client,
+        access: ApiAccess,
         containers: ContainerConfig,
         holdings: Holdings,
     ) -> Arc<Served> {
         let store = ModelStore::new(sources, budget);
-        let containers = Containers::new(client, containers, holdings);
+        let containers = Containers::new(access, containers, holdings);
         Arc::new(Served { store, containers, explainers: Explainers::default() })
     }
 

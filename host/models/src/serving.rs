@@ -17,12 +17,14 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt as _, reflector, watcher};
-use kube::{Api, Client, Error as KubeError, Resource as _, ResourceExt as _};
+use kube::{Api, Error as KubeError, Resource as _, ResourceExt as _};
 use purlin_gateway::{Gateway, ModelKey, ModelState, Models as _};
+use purlin_kernel::EventRecorder;
 use purlin_kernel::api::{
     API_VERSION, Change, Model, ModelContainer, ModelDevice, ModelStatus, Route, set_condition,
 };
@@ -35,6 +37,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::ApiAccess;
 use crate::containers::{Files, MODEL, Way};
 use crate::explain::Explainer;
 use crate::monitor::{Plan, Watch};
@@ -80,7 +83,7 @@ pub struct ServingConfig {
 
 /// Brings Model and Route resources to a gateway.
 pub struct Serving {
-    client: Client,
+    access: ApiAccess,
     stages: Arc<dyn StageResolver>,
     served: Arc<Served>,
     gateway: Gateway,
@@ -144,23 +147,25 @@ fn known(reason: &str) -> &'static str {
 impl Serving {
     /// Loops that do nothing yet.
     pub fn new(
-        client: Client,
+        access: ApiAccess,
         stages: Arc<dyn StageResolver>,
         served: Arc<Served>,
         gateway: Gateway,
         config: ServingConfig,
     ) -> Self {
-        Serving { client, stages, served, gateway, config }
+        Serving { access, stages, served, gateway, config }
     }
 
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let serving = Arc::new(self);
         let changed = Arc::new(Notify::new());
-        let (models, follow_models) = follow(Api::<Model>::all(serving.client.clone()), changed.clone());
-        let (routes, follow_routes) = follow(Api::<Route>::all(serving.client.clone()), changed.clone());
+        let (models, follow_models) =
+            follow(Api::<Model>::all(serving.access.client.clone()), changed.clone());
+        let (routes, follow_routes) =
+            follow(Api::<Route>::all(serving.access.client.clone()), changed.clone());
         let control = {
-            let (ending, client) = (stop.clone(), serving.client.clone());
+            let (ending, client) = (stop.clone(), serving.access.client.clone());
             let pods = watcher::Config::default().labels(MODEL);
             let controller = Controller::new(Api::<Model>::all(client.clone()), watcher::Config::default())
                 .owns(Api::<Pod>::all(client), pods)
@@ -230,7 +235,7 @@ impl Serving {
         for route in routes {
             let Some(auth) = &route.spec.auth else { continue };
             let namespace = route.namespace().unwrap_or_default();
-            let api: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
+            let api: Api<Secret> = Api::namespaced(self.access.client.clone(), &namespace);
             let mut let_in = Vec::new();
             for name in &auth.secrets {
                 match api.get(name).await {
@@ -270,7 +275,7 @@ impl Serving {
             return;
         }
         let namespace = route.namespace().unwrap_or_default();
-        let api: Api<Route> = Api::namespaced(self.client.clone(), &namespace);
+        let api: Api<Route> = Api::namespaced(self.access.writer.clone(), &namespace);
         let patch = Patch::Merge(json!({"status": status}));
         match api.patch_status(&route.name_any(), &PatchParams::default(), &patch).await {
             Ok(_) => {}
@@ -312,7 +317,7 @@ impl Serving {
 
     /// What lies at a model's source, where it has one.
     async fn fetched(&self, model: &Model) -> Result<Option<Fetched>, SourceError> {
-        let credentials = crate::secret::credentials(&self.client, model).await?;
+        let credentials = crate::secret::credentials(&self.access.client, model).await?;
         match source(model, credentials) {
             Some(source) => self.served.store.fetch(&source).await.map(Some),
             None => Ok(None),
@@ -357,7 +362,7 @@ impl Serving {
                 return Verdict::failed(Err((reason, message.clone())), reason, message, soon);
             }
         };
-        let credentials = match crate::secret::credentials(&self.client, model).await {
+        let credentials = match crate::secret::credentials(&self.access.client, model).await {
             Ok(credentials) => credentials,
             // What is in memory needs its source no more.
             Err(_) if store.is_loaded(key) => None,
@@ -491,7 +496,7 @@ impl Serving {
             let change = Change { kind, status: Some(false), reason, message: message.clone(), generation };
             set_condition(&mut conditions, change, Timestamp::now());
         }
-        let api: Api<Model> = Api::namespaced(self.client.clone(), &key.namespace);
+        let api: Api<Model> = Api::namespaced(self.access.writer.clone(), &key.namespace);
         let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
         if let Err(error) = api.patch_status(&key.name, &PatchParams::default(), &patch).await {
             tracing::debug!(model = %key, %error, "the progress of a download could not be told");
@@ -655,15 +660,35 @@ async fn reconcile(model: Arc<Model>, serving: Arc<Serving>) -> Result<Action, S
     // What was told meanwhile is not in the model that this began with.
     let changed = told || model.status.as_ref() != Some(&fresh);
     if changed && serving.config.holdings.holds_namespace(&key.namespace) {
-        let api: Api<Model> = Api::namespaced(serving.client.clone(), &key.namespace);
+        let api: Api<Model> = Api::namespaced(serving.access.writer.clone(), &key.namespace);
         let patch = Patch::Merge(json!({"status": fresh}));
         match api.patch_status(&key.name, &PatchParams::default(), &patch).await {
-            Ok(_) => {}
+            Ok(_) => tell(&serving.access.events, &model, &fresh),
             Err(KubeError::Api(status)) if status.code == 404 => {}
             Err(error) => return Err(ServingError::Status(Box::new(error))),
         }
     }
     Ok(verdict.again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// Says in an Event what a Model has come to, where that is news. That an idle model leaves memory and comes back is none.
+fn tell(events: &EventRecorder, model: &Model, fresh: &ModelStatus) {
+    let ready =
+        |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == "Ready").cloned();
+    let before = model.status.as_ref().and_then(|status| ready(&status.conditions));
+    let Some(now) = ready(&fresh.conditions) else { return };
+    let good = now.status == "True";
+    let same = before.as_ref().is_some_and(|before| {
+        before.status == now.status
+            && (before.reason == now.reason || good)
+            && before.observed_generation == now.observed_generation
+    });
+    if !same {
+        // Of the reasons for which a model isn't ready, these pass by themselves.
+        let warning =
+            !good && !["Progressing", "Downloading", "ContainerWaiting"].contains(&now.reason.as_str());
+        events.tell(model, warning, &now.reason, &now.message);
+    }
 }
 
 fn again(_: Arc<Model>, error: &ServingError, _: Arc<Serving>) -> Action {

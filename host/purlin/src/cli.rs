@@ -193,6 +193,10 @@ pub(crate) struct RunArgs {
     /// The image of this program, for Pods of models whose source has to be fetched before they start
     #[arg(long, env = "PURLIN_IMAGE", value_name = "IMAGE")]
     pub(crate) fetch_image: Option<String>,
+    /// Pods of models run on this machine, by `purlin node`: each is given a port of its own, and reads files where this
+    /// replica put them
+    #[arg(long, help_heading = "Models")]
+    pub(crate) local_pods: bool,
     /// Where others reach the gateways of all replicas, for the addresses of models; by default this one's own
     #[arg(long, env = "PURLIN_GATEWAY", value_name = "HOST:PORT")]
     pub(crate) gateway_address: Option<String>,

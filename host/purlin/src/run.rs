@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry as MetricsRegistry;
 use purlin_kernel::shard::election::{self, Timing};
 use purlin_kernel::shard::{Holdings, Shards};
 use purlin_kernel::{Kernel, SandboxedSource, measure};
-use purlin_models::ContainerConfig;
+use purlin_models::{ApiAccess, ContainerConfig};
 use purlin_sandbox::Sandbox;
 use purlin_telemetry::{Exposition, Readiness};
 use tokio_util::sync::CancellationToken;
@@ -57,20 +57,10 @@ pub(crate) async fn run(args: &RunArgs) -> Result<()> {
     .context("cannot start the sandbox")?;
     let holdings = Holdings::nothing(Shards::new(args.shards));
     let oci = purlin_registry::Client::new(purlin_registry::ClientConfig::default());
-    let beside = || args.cache_dir.with_file_name("models");
-    let place = Place {
-        client: client.clone(),
-        holdings: holdings.clone(),
-        containers: ContainerConfig { here: false, fetch_image: args.fetch_image.clone() },
-        registries: oci.clone(),
-        address: args.gateway_address.clone(),
-    };
-    let model_cache = args.model_cache.clone().unwrap_or_else(beside);
-    let gateway = serving::start(&args.models, &model_cache, gateway_listener, place, &mut metrics)?;
     let kernel = Kernel::new(
         purlin_kernel::Config {
             client: client.clone(),
-            plugins: Arc::new(SandboxedSource::new(oci, sandbox.clone())),
+            plugins: Arc::new(SandboxedSource::new(oci.clone(), sandbox.clone())),
             push_url: args.push_url.clone(),
             namespace: args.namespace.clone(),
             push_key: None,
@@ -80,6 +70,16 @@ pub(crate) async fn run(args: &RunArgs) -> Result<()> {
         },
         &mut metrics,
     );
+    let beside = || args.cache_dir.with_file_name("models");
+    let place = Place {
+        access: ApiAccess { client: client.clone(), writer: kernel.writer(), events: kernel.events() },
+        holdings: holdings.clone(),
+        containers: ContainerConfig { here: args.local_pods, fetch_image: args.fetch_image.clone() },
+        registries: oci,
+        address: args.gateway_address.clone(),
+    };
+    let model_cache = args.model_cache.clone().unwrap_or_else(beside);
+    let gateway = serving::start(&args.models, &model_cache, gateway_listener, place, &mut metrics)?;
     let stages = kernel.stages();
     sandbox.set_resolver(Arc::downgrade(&stages));
     let key = tokio::select! {

@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use kube::Client;
 use prometheus_client::registry::Registry;
 use purlin_gateway::{Gateway, GatewayConfig};
 use purlin_kernel::shard::Holdings;
-use purlin_models::{ContainerConfig, Hub, Served, Serving, ServingConfig, SourceConfig, Sources};
+use purlin_models::{ApiAccess, ContainerConfig, Hub, Served, Serving, ServingConfig, SourceConfig, Sources};
 use purlin_sandbox::StageResolver;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -56,8 +55,8 @@ pub(crate) struct ModelArgs {
 
 /// Where and for whom a gateway serves.
 pub(crate) struct Place {
-    /// Whose rights its loops have.
-    pub(crate) client: Client,
+    /// With whose rights its loops read and write.
+    pub(crate) access: ApiAccess,
     /// What of their work is this replica's.
     pub(crate) holdings: Holdings,
     /// How Pods of models are made.
@@ -74,7 +73,7 @@ pub(crate) struct GatewayParts {
     served: Arc<Served>,
     listener: TcpListener,
     listens: SocketAddr,
-    client: Client,
+    access: ApiAccess,
     config: ServingConfig,
 }
 
@@ -99,17 +98,17 @@ pub(crate) fn start(
     };
     let sources = Sources::new(config, place.registries.clone());
     let sources = sources.with_context(|| format!("cannot keep models in {}", cache.display()))?;
-    let Place { client, holdings, containers, address, .. } = place;
+    let Place { access, holdings, containers, address, .. } = place;
     // On a laptop a manifest that asks for a graphics processor should work, if more slowly; in a cluster the Model's owner
     // has to hear that there is none.
     let any_device = containers.here;
-    let served = Served::new(sources, args.model_memory, client.clone(), containers, holdings.clone());
+    let served = Served::new(sources, args.model_memory, access.clone(), containers, holdings.clone());
     let gateway = Gateway::new(served.clone(), GatewayConfig::default());
     gateway.register_metrics(metrics);
     let listens = listener.local_addr().context("cannot tell where the gateway listens")?;
     let authority = address.unwrap_or_else(|| listens.to_string());
     let config = ServingConfig { authority, domain: args.model_domain.clone(), holdings, any_device };
-    Ok(GatewayParts { gateway, served, listener, listens, client, config })
+    Ok(GatewayParts { gateway, served, listener, listens, access, config })
 }
 
 impl GatewayParts {
@@ -126,13 +125,13 @@ impl GatewayParts {
         mut kernel: purlin_kernel::Readiness,
         stop: &CancellationToken,
     ) {
-        let GatewayParts { gateway, served, listener, client, config, .. } = self;
+        let GatewayParts { gateway, served, listener, access, config, .. } = self;
         let (serving_gateway, ending) = (gateway.clone(), stop.clone());
         parts.spawn(async move {
             serving_gateway.serve(listener, ending).await;
             ("inference gateway", Ok(()))
         });
-        let serving = Serving::new(client, stages, served, gateway, config);
+        let serving = Serving::new(access, stages, served, gateway, config);
         let stop = stop.clone();
         parts.spawn(async move {
             let defined = tokio::select! {

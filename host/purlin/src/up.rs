@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry as MetricsRegistry;
 use purlin_apiserver::{ApiServer, Identity};
 use purlin_kernel::shard::Holdings;
 use purlin_kernel::{Kernel, SandboxedSource, measure};
-use purlin_models::ContainerConfig;
+use purlin_models::{ApiAccess, ContainerConfig};
 use purlin_node::{ImageMap, Node, OnShutdown};
 use purlin_registry::auth::Keychain;
 use purlin_registry::{Access, Loopback};
@@ -120,15 +120,6 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         purlin_sandbox::Metrics::new(&mut metrics),
     )
     .context("cannot start the sandbox")?;
-    let place = Place {
-        client: as_part("serving"),
-        holdings: Holdings::everything(),
-        // The embedded node's Pods are processes of this machine.
-        containers: ContainerConfig { here: true, fetch_image: None },
-        registries: oci.clone(),
-        address: None,
-    };
-    let gateway = serving::start(&args.models, &data.join("models"), listeners.gateway, place, &mut metrics)?;
     let kernel = Kernel::new(
         purlin_kernel::Config {
             client: as_part("kernel"),
@@ -142,6 +133,15 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         },
         &mut metrics,
     );
+    let place = Place {
+        access: ApiAccess { client: as_part("serving"), writer: as_part("serving"), events: kernel.events() },
+        holdings: Holdings::everything(),
+        // The embedded node's Pods are processes of this machine.
+        containers: ContainerConfig { here: true, fetch_image: None },
+        registries: oci.clone(),
+        address: None,
+    };
+    let gateway = serving::start(&args.models, &data.join("models"), listeners.gateway, place, &mut metrics)?;
     let served = api.mounting(console::mount(oci, indexes, kernel.policies()));
     spawn_api(&mut parts, &served, listeners.api, &stop);
     reporter.step("api", &format!("https://{api_address}"));

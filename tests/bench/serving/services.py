@@ -31,14 +31,20 @@ def service(name, model_format, folder, **predictor):
 
 
 class Purlin:
-    """`purlin up` that may read a folder of models."""
+    """`purlin up` that may read a folder of models, on some of the machine's cores or all."""
 
-    def __init__(self, directory, models, arguments=()):
+    def __init__(self, directory, models, arguments=(), cores=None):
         self.server = Server(directory / "up", arguments=["--model-dir", str(models), *arguments])
-        self.directory = directory
+        self.directory, self.cores = directory, cores
 
     def start(self):
-        self.server.start()
+        own = os.sched_getaffinity(0)
+        # A child has its parent's.
+        os.sched_setaffinity(0, self.cores or own)
+        try:
+            self.server.start()
+        finally:
+            os.sched_setaffinity(0, own)
         self.kubectl = Kubectl(self.server.kubeconfig, home=self.directory)
         self.kubectl = self.kubectl.within(NAMESPACE)
         until("dialect-kserve is ready", lambda: self.plugin_ready("dialect-kserve"), 60)
@@ -63,9 +69,9 @@ class Purlin:
 
 
 @contextlib.contextmanager
-def purlin(models, arguments=()):
+def purlin(models, arguments=(), cores=None):
     with tempfile.TemporaryDirectory(prefix="purlin-bench-", ignore_cleanup_errors=True) as directory:
-        server = Purlin(pathlib.Path(directory), models, arguments)
+        server = Purlin(pathlib.Path(directory), models, arguments, cores)
         try:
             yield server.start()
         finally:

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client, Error as KubeError, ResourceExt as _};
+use kube::{Api, Error as KubeError, ResourceExt as _};
 use purlin_gateway::{Lease, ModelKey, ModelState};
 use purlin_kernel::api::{Model, ModelContainer};
 use purlin_kernel::shard::Holdings;
@@ -32,10 +32,9 @@ use tokio::sync::Notify;
 
 use self::autoscale::Autoscaler;
 use self::fleet::Fleet;
-pub(crate) use self::pods::Files;
 use self::pods::Ports;
-
-pub(crate) use self::pods::MODEL;
+pub(crate) use self::pods::{Files, MODEL};
+use crate::access::ApiAccess;
 
 /// The annotation of a Model by which a replica that does not make its Pods says that it has requests: a time.
 const REQUESTED: &str = "purlin.dev/requested-at";
@@ -89,7 +88,7 @@ pub(crate) struct Observed {
 
 /// The models that containers serve.
 pub(crate) struct Containers {
-    client: Client,
+    access: ApiAccess,
     config: ContainerConfig,
     holdings: Holdings,
     entries: RwLock<HashMap<ModelKey, Arc<Entry>>>,
@@ -113,9 +112,9 @@ struct Entry {
 }
 
 impl Containers {
-    pub(crate) fn new(client: Client, config: ContainerConfig, holdings: Holdings) -> Containers {
+    pub(crate) fn new(access: ApiAccess, config: ContainerConfig, holdings: Holdings) -> Containers {
         Containers {
-            client,
+            access,
             config,
             holdings,
             entries: RwLock::default(),
@@ -211,7 +210,7 @@ impl Containers {
         let namespace = model.namespace().unwrap_or_default();
         let acts = self.holdings.holds_namespace(&namespace);
         let desired = entry.desired.load(Ordering::SeqCst);
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
+        let api: Api<Pod> = Api::namespaced(self.access.writer.clone(), &namespace);
         let selector = format!("{MODEL}={}", pods::label(&model.name_any()));
         let uid = model.uid();
         let ours = |pod: &Pod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
@@ -363,7 +362,7 @@ impl Containers {
             }
             *called = Some(Instant::now());
         }
-        let api: Api<Model> = Api::namespaced(self.client.clone(), &key.namespace);
+        let api: Api<Model> = Api::namespaced(self.access.client.clone(), &key.namespace);
         let now = Timestamp::now().to_string();
         let patch = Patch::Merge(json!({"metadata": {"annotations": {REQUESTED: now}}}));
         if let Err(error) = api.patch(&key.name, &PatchParams::default(), &patch).await {
