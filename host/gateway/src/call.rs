@@ -44,6 +44,8 @@ pub(crate) struct Call {
     pub(crate) depth: usize,
     /// The model that it reached.
     pub(crate) served: Option<Arc<Served>>,
+    /// Whether another gateway answered it, which counts it as well.
+    pub(crate) relayed: bool,
     /// What the payload log says about it, if it is logged.
     pub(crate) logged: Option<Arc<About>>,
     /// What the client named the event that it is.
@@ -66,6 +68,7 @@ impl Call {
             limit: None,
             depth: 0,
             served: None,
+            relayed: false,
             logged: None,
             event_id: headers.get("ce-id").and_then(|id| id.to_str().ok()).map(str::to_owned),
         }

@@ -13,6 +13,7 @@ use crate::call::{Call, ErrorForm, REQUEST_ID, Request, failed, json_value};
 use crate::core::Core;
 use crate::endpoint::{Endpoint, OpenAi, V2};
 use crate::failure::Failure;
+use crate::relay::{self, Relayed};
 use crate::table::Place;
 use crate::{grpc, openai, proxy, steps, v1, v2};
 
@@ -63,7 +64,13 @@ pub(crate) async fn answer_at(
     let form = error_form(&request.uri().path()[behind..]);
     let result = async {
         authorize(&call, request.headers())?;
-        route(&mut call, behind, request).await
+        match relay::relay(&call, request, false).await? {
+            Relayed::Answered(response) => {
+                call.relayed = true;
+                Ok(response)
+            }
+            Relayed::Here(request) => route(&mut call, behind, request).await,
+        }
     };
     let mut response = match result.instrument(span.clone()).await {
         Ok(response) => call.log_answer(response),
@@ -75,7 +82,7 @@ pub(crate) async fn answer_at(
             span.record("model", served.key.name.as_str());
             served.metrics.answered(response.status(), call.started.elapsed());
         }
-        None if !response.status().is_success() => {
+        None if !response.status().is_success() && !call.relayed => {
             call.core.metrics.refused.inc();
         }
         None => {}

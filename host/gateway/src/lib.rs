@@ -27,6 +27,7 @@ mod models;
 mod openai;
 mod payload;
 mod proxy;
+mod relay;
 mod served;
 mod steps;
 mod table;

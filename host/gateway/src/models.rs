@@ -126,6 +126,18 @@ pub trait Models: Send + Sync {
     /// What a model says about itself, where that is known without loading it.
     fn metadata(&self, model: &ModelKey) -> Option<Arc<ModelMetadata>>;
 
+    /// The gateway that should answer requests for models that belong together, as `HOST:PORT`, where that is another one than
+    /// this. The group is [`crate::ModelConfig::group`]; `models` are those that may answer. Called for each request.
+    fn elsewhere(&self, group: &str, models: &[ModelKey]) -> Option<String> {
+        let _ = (group, models);
+        None
+    }
+
+    /// Another gateway did not take a request, which should go to somebody else for a while.
+    fn unreachable(&self, gateway: &str) {
+        let _ = gateway;
+    }
+
     /// Loads a model ahead of requests, for a client that asked.
     ///
     /// # Errors

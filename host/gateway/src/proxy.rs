@@ -2,16 +2,16 @@
 //! is the answer. A server that is gone before it answered is replaced by another, as far as the request can be sent again.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, Version, header, request};
 use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
@@ -32,7 +32,7 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Connections that are kept to one server.
 const KEPT: usize = 256;
 /// Bodies up to here are read before they are sent on, so that they can be sent again.
-const REPLAYED: u64 = 1 << 20;
+pub(crate) const REPLAYED: u64 = 1 << 20;
 /// Headers that are about one connection.
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
@@ -47,9 +47,9 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 /// Connections to servers behind the gateway.
 #[derive(Clone)]
 pub(crate) struct Clients {
-    http1: Client<HttpConnector, Sent>,
+    pub(crate) http1: Client<HttpConnector, Sent>,
     /// Over cleartext, without asking first: gRPC.
-    http2: Client<HttpConnector, Sent>,
+    pub(crate) http2: Client<HttpConnector, Sent>,
 }
 
 impl Clients {
@@ -67,25 +67,39 @@ impl Clients {
 /// A body that is sent on. One that comes straight from the client is shared, so that it is still there if nobody took
 /// anything of it.
 #[derive(Clone)]
-enum Sent {
+pub(crate) enum Sent {
     Whole(Bytes),
     Shared(Arc<Shared>),
 }
 
-struct Shared {
-    body: Mutex<Limited<RequestBody>>,
+pub(crate) struct Shared {
+    body: Mutex<RequestBody>,
+    /// Bytes that may still come.
+    left: AtomicUsize,
     taken: AtomicBool,
     hint: SizeHint,
 }
 
 impl Sent {
-    fn shared(body: RequestBody, limit: usize) -> Sent {
+    pub(crate) fn shared(body: RequestBody, limit: usize) -> Sent {
         let hint = http_body::Body::size_hint(&body);
-        let body = Mutex::new(Limited::new(body, limit));
-        Sent::Shared(Arc::new(Shared { body, taken: AtomicBool::new(false), hint }))
+        let (body, left) = (Mutex::new(body), AtomicUsize::new(limit));
+        Sent::Shared(Arc::new(Shared { body, left, taken: AtomicBool::new(false), hint }))
     }
 
-    fn can_be_sent_again(&self) -> bool {
+    /// The body itself, where nobody else has it and nothing of it was taken.
+    pub(crate) fn back(self) -> Option<RequestBody> {
+        match self {
+            Sent::Whole(bytes) => Some(Either::Right(Full::new(bytes))),
+            Sent::Shared(shared) => {
+                let shared =
+                    Arc::into_inner(shared).filter(|shared| !shared.taken.load(Ordering::Relaxed))?;
+                Some(shared.body.into_inner().unwrap_or_else(PoisonError::into_inner))
+            }
+        }
+    }
+
+    pub(crate) fn can_be_sent_again(&self) -> bool {
         match self {
             Sent::Whole(_) => true,
             Sent::Shared(shared) => !shared.taken.load(Ordering::Relaxed),
@@ -107,7 +121,15 @@ impl http_body::Body for Sent {
             Sent::Shared(shared) => {
                 shared.taken.store(true, Ordering::Relaxed);
                 let mut body = shared.body.lock().unwrap_or_else(PoisonError::into_inner);
-                Pin::new(&mut *body).poll_frame(cx)
+                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+                let size =
+                    frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
+                let left = shared.left.load(Ordering::Relaxed);
+                if size > left {
+                    return Poll::Ready(Some(Err("the body is larger than the gateway takes".into())));
+                }
+                shared.left.store(left - size, Ordering::Relaxed);
+                Poll::Ready(frame)
             }
         }
     }
@@ -224,7 +246,7 @@ async fn send(
 }
 
 /// Whether a server did not take the connection, or closed it before it answered.
-fn gone(error: &Error) -> bool {
+pub(crate) fn gone(error: &Error) -> bool {
     use std::error::Error as _;
     let cause = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
     error.is_connect()
@@ -234,7 +256,7 @@ fn gone(error: &Error) -> bool {
 }
 
 /// The innermost reason.
-fn source(error: &Error) -> String {
+pub(crate) fn source(error: &Error) -> String {
     let mut inner: &dyn std::error::Error = error;
     while let Some(source) = inner.source() {
         inner = source;
@@ -295,7 +317,7 @@ fn outgoing(
     Ok(request)
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -309,7 +331,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// The answer, whose body must end in time as well.
-fn incoming(response: Response<Incoming>, deadline: Deadline) -> Response<Body> {
+pub(crate) fn incoming(response: Response<Incoming>, deadline: Deadline) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     remove_hop_by_hop(&mut parts.headers);
     parts.version = Version::default();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use prometheus_client::registry::Registry;
 use purlin_gateway::{Lease, ModelKey, ModelState, Models};
 use purlin_kernel::shard::Holdings;
 use purlin_nn::{InferError, ModelMetadata};
@@ -10,6 +11,8 @@ use purlin_nn::{InferError, ModelMetadata};
 use crate::access::ApiAccess;
 use crate::containers::{ContainerConfig, Containers};
 use crate::explain::Explainers;
+use crate::observe::ModelMetrics;
+use crate::placement::{Peers, Placement};
 use crate::source::Sources;
 use crate::store::ModelStore;
 
@@ -18,21 +21,34 @@ pub struct Served {
     pub(crate) store: ModelStore,
     pub(crate) containers: Containers,
     pub(crate) explainers: Explainers,
+    pub(crate) placement: Placement,
 }
 
 impl Served {
     /// No models yet. Those in memory take at most `budget` bytes together, as far as that can be told; Pods of the others
-    /// are made in the namespaces that this process holds.
+    /// are made in the namespaces that this process holds. With `peers` only the models that belong here stay in memory.
     pub fn new(
         sources: Sources,
         budget: u64,
         access: ApiAccess,
         containers: ContainerConfig,
         holdings: Holdings,
+        peers: Option<Peers>,
+        registry: &mut Registry,
     ) -> Arc<Served> {
-        let store = ModelStore::new(sources, budget);
+        let store = ModelStore::new(sources, budget, ModelMetrics::register(registry));
         let containers = Containers::new(access, containers, holdings);
-        Arc::new(Served { store, containers, explainers: Explainers::default() })
+        Arc::new(Served {
+            store,
+            containers,
+            explainers: Explainers::default(),
+            placement: Placement::new(peers),
+        })
+    }
+
+    /// Brings the gauges up to date: before metrics are read.
+    pub fn refresh_metrics(&self) {
+        self.store.measure();
     }
 
     /// All that are registered.
@@ -73,6 +89,15 @@ impl Models for Served {
             return ModelState::Ready;
         }
         self.containers.state(key).unwrap_or_else(|| self.store.state(key))
+    }
+
+    fn elsewhere(&self, group: &str, models: &[ModelKey]) -> Option<String> {
+        let gateway = self.placement.elsewhere(group)?;
+        (!models.iter().any(|key| self.store.is_loaded(key))).then_some(gateway)
+    }
+
+    fn unreachable(&self, gateway: &str) {
+        self.placement.unreachable(gateway);
     }
 
     fn metadata(&self, key: &ModelKey) -> Option<Arc<ModelMetadata>> {

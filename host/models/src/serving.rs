@@ -34,7 +34,7 @@ use purlin_sandbox::contract::{Fault, Setting};
 use purlin_sandbox::{CallError, ModelFiles, ModelRequest, Plugin, Stage, StageResolver, Subject};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::ApiAccess;
@@ -170,6 +170,7 @@ impl Serving {
             let controller = Controller::new(Api::<Model>::all(client.clone()), watcher::Config::default())
                 .owns(Api::<Pod>::all(client), pods)
                 .reconcile_all_on(regained(&serving.config.holdings))
+                .reconcile_all_on(regrouped(&serving.served))
                 .with_config(kube::runtime::controller::Config::default().concurrency(16))
                 .graceful_shutdown_on(ending.cancelled_owned());
             controller.run(reconcile, again, serving.clone()).for_each(|done| {
@@ -370,12 +371,17 @@ impl Serving {
         };
         let mut recipe = recipe(model, plugin, self.plan(model), credentials);
         recipe.any_device = self.config.any_device;
+        let wanted = recipe.stays;
+        let home = self.served.placement.is_home(&table::group_of(model));
+        recipe.stays = wanted && home;
         store.put(key.clone(), recipe);
-        // One that may go to zero was loaded once to see that it can be; after that requests wake it.
-        let stays = model.spec.scaling.min_replicas > 0;
-        let loaded = match was_ready(model) && !stays && !matches!(store.state(key), ModelState::Failed(_)) {
-            true => Some(Ok(None)),
-            false => store.ensure(key).await.map(|loaded| loaded.map(Some)),
+        // Whoever answers for the namespace loads it once to see that it can be; after that it stays where it belongs, or
+        // requests wake it.
+        let untried = !was_ready(model) || matches!(store.state(key), ModelState::Failed(_));
+        let tries = untried && self.config.holdings.holds_namespace(&key.namespace);
+        let loaded = match (wanted && home) || tries {
+            true => store.ensure(key).await.map(|loaded| loaded.map(Some)),
+            false => Some(Ok(None)),
         };
         match loaded {
             Some(Ok(facts)) => Verdict {
@@ -383,7 +389,7 @@ impl Serving {
                 loaded: Ok(()),
                 again: Some(Duration::from_secs(if facts.is_some() { 30 } else { 5 })),
                 facts,
-                replicas: u32::from(store.is_loaded(key)),
+                replicas: u32::from(store.is_loaded(key) || (wanted && !home)),
             },
             Some(Err(failure)) => Verdict::not_loaded(name, &failure),
             None => Verdict::failed(Ok(name), "Progressing", "the model is being replaced".to_owned(), soon),
@@ -546,15 +552,25 @@ impl Serving {
 
 /// An item whenever this process got more to write in.
 fn regained(holdings: &Holdings) -> impl Stream<Item = ()> + Send + Sync + use<> {
-    let terms = holdings.terms();
-    futures::stream::unfold(terms, async |terms| {
-        let mut terms = match terms {
-            Some(terms) => terms,
-            // There is one replica, and it has everything.
+    changes(holdings.terms())
+}
+
+/// An item whenever a gateway came or went.
+fn regrouped(served: &Served) -> impl Stream<Item = ()> + Send + Sync + use<> {
+    changes(served.placement.gateways())
+}
+
+/// An item whenever a value changes; none where there is no value.
+fn changes<T: Send + Sync + 'static>(
+    value: Option<watch::Receiver<T>>,
+) -> impl Stream<Item = ()> + Send + Sync + use<T> {
+    futures::stream::unfold(value, async |value| {
+        let mut value = match value {
+            Some(value) => value,
             None => std::future::pending().await,
         };
-        terms.changed().await.ok()?;
-        Some(((), Some(terms)))
+        value.changed().await.ok()?;
+        Some(((), Some(value)))
     })
 }
 

@@ -3,7 +3,7 @@
 //! lease keeps it alive.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use purlin_gateway::{Lease, LeaseGuard, ModelKey, ModelState, Models, Target};
 use purlin_nn::{Device, InferError, LoadOptions, ModelMetadata, ServedModel};
 use purlin_sandbox::{ModelRequest, Plugin, PluginModel};
 
+use crate::observe::ModelMetrics;
 use crate::monitor::{Watch, Watched};
 use crate::source::{Credentials, Fetched, SourceError, SourceRequest, Sources};
 
@@ -60,6 +61,7 @@ pub(crate) struct ModelStore {
     entries: RwLock<HashMap<ModelKey, Arc<Entry>>>,
     /// Bytes that loaded models may take together.
     budget: u64,
+    metrics: ModelMetrics,
     started: Instant,
     /// The minute in which models last gave back instances that they did not need.
     trimmed: AtomicU64,
@@ -67,6 +69,8 @@ pub(crate) struct ModelStore {
 
 struct Entry {
     recipe: Recipe,
+    /// Whether it stays in memory without requests, as of late: gateways come and go.
+    stays: AtomicBool,
     /// What opens the source as of late: it may change while the model stays as it is.
     credentials: Mutex<Option<Credentials>>,
     loaded: RwLock<Option<Arc<Loaded>>>,
@@ -89,11 +93,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl ModelStore {
     /// A store whose loaded models take at most so many bytes together, as far as that can be told.
-    pub(crate) fn new(sources: Sources, budget: u64) -> ModelStore {
+    pub(crate) fn new(sources: Sources, budget: u64, metrics: ModelMetrics) -> ModelStore {
         ModelStore {
             sources,
             entries: RwLock::default(),
             budget,
+            metrics,
             started: Instant::now(),
             trimmed: AtomicU64::new(0),
         }
@@ -127,10 +132,12 @@ impl ModelStore {
         {
             let credentials = recipe.source.and_then(|source| source.credentials);
             *present.credentials.lock().unwrap_or_else(PoisonError::into_inner) = credentials;
+            present.stays.store(recipe.stays, Ordering::Relaxed);
             return;
         }
         let credentials = recipe.source.as_ref().and_then(|source| source.credentials.clone());
         let entry = Entry {
+            stays: AtomicBool::new(recipe.stays),
             recipe,
             credentials: Mutex::new(credentials),
             loaded: RwLock::default(),
@@ -177,6 +184,7 @@ impl ModelStore {
         }
         let started = Instant::now();
         let loaded = self.load_now(entry).await;
+        self.metrics.loaded(loaded.is_ok(), started.elapsed());
         let failure = loaded.as_ref().err().cloned().map(|failure| (failure, Instant::now()));
         *entry.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
         let loaded = Arc::new(loaded?);
@@ -231,8 +239,8 @@ impl ModelStore {
                 loaded.model.trim();
             }
             let idle = now.saturating_sub(loaded.used.load(Ordering::Relaxed));
-            if !entry.recipe.stays && u128::from(idle) >= entry.recipe.idle.as_millis() {
-                entry.let_go(&loaded);
+            if !entry.stays.load(Ordering::Relaxed) && u128::from(idle) >= entry.recipe.idle.as_millis() {
+                self.let_go(&entry, &loaded, "idle");
             }
         }
     }
@@ -252,10 +260,24 @@ impl ModelStore {
             if total <= self.budget {
                 return;
             }
-            if entry.let_go(&loaded) {
+            if self.let_go(&entry, &loaded, "memory") {
                 total = total.saturating_sub(loaded.model.memory());
             }
         }
+    }
+
+    fn let_go(&self, entry: &Entry, loaded: &Arc<Loaded>, cause: &'static str) -> bool {
+        let gone = entry.let_go(loaded);
+        if gone {
+            self.metrics.unloaded(cause);
+        }
+        gone
+    }
+
+    /// Brings the gauges up to date.
+    pub(crate) fn measure(&self) {
+        let loaded: Vec<_> = self.all().iter().filter_map(|entry| entry.loaded()).collect();
+        self.metrics.usage(loaded.len(), loaded.iter().map(|loaded| loaded.model.memory()).sum());
     }
 
     fn all(&self) -> Vec<Arc<Entry>> {

@@ -85,6 +85,18 @@ fn step(step: &api::GraphStep) -> StepConfig {
     }
 }
 
+/// What says which gateway a model belongs to, with its namespace, as the gateway puts it together.
+pub(crate) fn group_of(model: &Model) -> String {
+    format!("{}/{}", model.namespace().unwrap_or_default(), group(model))
+}
+
+/// Whoever made a model, so that the revisions of one service are together.
+fn group(model: &Model) -> String {
+    let owners = model.owner_references();
+    let controller = owners.iter().find(|owner| owner.controller == Some(true));
+    controller.map_or_else(|| model.name_any(), |owner| owner.name.clone())
+}
+
 fn model(model: &Model) -> ModelConfig {
     let spec = &model.spec;
     let logging = |logging: &api::PayloadLogging| LoggingConfig {
@@ -98,6 +110,7 @@ fn model(model: &Model) -> ModelConfig {
     ModelConfig {
         namespace: model.namespace().unwrap_or_default(),
         name: model.name_any(),
+        group: Some(group(model)),
         served_name: spec.model_name.clone(),
         version: spec.version.clone().unwrap_or_default(),
         container: spec.container.is_some(),

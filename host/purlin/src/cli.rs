@@ -200,6 +200,10 @@ pub(crate) struct RunArgs {
     /// Where others reach the gateways of all replicas, for the addresses of models; by default this one's own
     #[arg(long, env = "PURLIN_GATEWAY", value_name = "HOST:PORT")]
     pub(crate) gateway_address: Option<String>,
+    /// Where the other replicas reach this one's gateway: each has some of the models in memory, and is asked for them by the
+    /// others; by default where it listens, if that is one address
+    #[arg(long, env = "PURLIN_PEER_ADDRESS", value_name = "HOST:PORT")]
+    pub(crate) peer_address: Option<String>,
     /// Where Pods reach the metrics push of some replica; without it trials cannot push
     #[arg(long, env = "PURLIN_PUSH_URL", value_name = "URL")]
     pub(crate) push_url: Option<String>,

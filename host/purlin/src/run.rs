@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use prometheus_client::registry::Registry as MetricsRegistry;
-use purlin_kernel::shard::election::{self, Timing};
+use purlin_kernel::shard::election::{self, Gateways, Timing};
 use purlin_kernel::shard::{Holdings, Shards};
 use purlin_kernel::{Kernel, SandboxedSource, measure};
-use purlin_models::{ApiAccess, ContainerConfig};
+use purlin_models::{ApiAccess, ContainerConfig, Peers};
 use purlin_sandbox::Sandbox;
 use purlin_telemetry::{Exposition, Readiness};
 use tokio_util::sync::CancellationToken;
@@ -70,16 +70,20 @@ pub(crate) async fn run(args: &RunArgs) -> Result<()> {
         },
         &mut metrics,
     );
+    let (gateways, known) = tokio::sync::watch::channel(Gateways::new());
     let beside = || args.cache_dir.with_file_name("models");
     let place = Place {
         access: ApiAccess { client: client.clone(), writer: kernel.writer(), events: kernel.events() },
         holdings: holdings.clone(),
+        peers: Some(Peers { identity: identity.clone(), gateways: known }),
         containers: ContainerConfig { here: args.local_pods, fetch_image: args.fetch_image.clone() },
         registries: oci,
         address: args.gateway_address.clone(),
     };
     let model_cache = args.model_cache.clone().unwrap_or_else(beside);
     let gateway = serving::start(&args.models, &model_cache, gateway_listener, place, &mut metrics)?;
+    let reachable = Some(gateway.address()).filter(|address| !address.ip().is_unspecified());
+    let reachable = reachable.map(|address| address.to_string());
     let stages = kernel.stages();
     sandbox.set_resolver(Arc::downgrade(&stages));
     let key = tokio::select! {
@@ -92,10 +96,13 @@ pub(crate) async fn run(args: &RunArgs) -> Result<()> {
         namespace: args.namespace.clone(),
         identity: identity.clone(),
         timing,
+        gateway: args.peer_address.clone().or(reachable),
+        gateways,
         holdings,
         metrics: kernel.shard_metrics(),
     };
-    let exposed = Exposition::new(metrics, readiness.clone()).router().merge(push);
+    let refresh = gateway.refresh();
+    let exposed = Exposition::new(metrics, readiness.clone()).refreshed_by(refresh).router().merge(push);
     spawn_http(&mut parts, "health and metrics", listener, exposed, &stop);
     reporter.step("replica", &identity);
     reporter.step("gateway", &format!("http://{}", gateway.address()));

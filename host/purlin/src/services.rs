@@ -8,16 +8,20 @@ use clap::Args;
 use kube::Client;
 use purlin_kernel::service::{ClusterSecrets, SecretStore};
 use purlin_models::HostInference;
-use purlin_nn::Settings;
+use purlin_nn::{Preference, Settings};
 use purlin_sandbox::service::{BlobFolder, Egress, HttpSink};
 use purlin_sandbox::{Services, service::EventSink};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServiceArgs {
-    /// The library of ONNX Runtime (libonnxruntime.so), for models that the built-in backend is slow at or cannot read; by
-    /// default it is looked for in the usual places
+    /// The library of ONNX Runtime (libonnxruntime.so): it computes what it can read. Without this it is looked for in the
+    /// usual places, for models that the built-in backend cannot read
     #[arg(long, env = "ORT_DYLIB_PATH", value_name = "FILE")]
     pub(crate) onnxruntime: Option<PathBuf>,
+    /// What computes ONNX models, the best first: `tract` (built in), `ort` (ONNX Runtime); by default `ort,tract` with
+    /// --onnxruntime, else `tract,ort`
+    #[arg(long, value_name = "LIST")]
+    pub(crate) onnx_backends: Option<Preference>,
     /// Where events of plugins with the capability `events` go: a URL that takes CloudEvents over HTTP
     #[arg(long, env = "K_SINK", value_name = "URL", help_heading = "Plugins")]
     pub(crate) event_sink: Option<String>,
@@ -43,13 +47,20 @@ impl ServiceArgs {
         let sink = |url: &String| -> Result<Arc<dyn EventSink>> {
             Ok(Arc::new(HttpSink::new(url).with_context(|| format!("--event-sink {url:?}"))?))
         };
+        if let Some(library) = self.onnxruntime.as_ref().filter(|library| !library.is_file()) {
+            anyhow::bail!("--onnxruntime {}: there is no such file", library.display());
+        }
+        // Who names the library wants it to be used: it is quicker at most graphs, and slower to load them.
+        let named = self.onnxruntime.as_ref().map(|_| Preference(vec!["ort".to_owned(), "tract".to_owned()]));
+        let preference = self.onnx_backends.clone().or(named).unwrap_or_default();
+        let settings = Settings { preference, ..Settings::default() };
         Ok(Services {
             http: Some(Arc::new(Egress::new(roots.as_deref()).context("--egress-ca")?)),
             secrets: Some(Arc::new(ClusterSecrets::new(client.clone()))),
             kv: Some(Arc::new(SecretStore::new(client.clone(), namespace))),
             blobs: blobs.map(|folder| Arc::new(BlobFolder::new(folder)) as _),
             events: self.event_sink.as_ref().map(sink).transpose()?,
-            inference: Some(Arc::new(HostInference::new(self.onnxruntime.clone(), &Settings::default()))),
+            inference: Some(Arc::new(HostInference::new(self.onnxruntime.clone(), &settings))),
         })
     }
 }

@@ -9,7 +9,9 @@ use clap::Args;
 use prometheus_client::registry::Registry;
 use purlin_gateway::{Gateway, GatewayConfig};
 use purlin_kernel::shard::Holdings;
-use purlin_models::{ApiAccess, ContainerConfig, Hub, Served, Serving, ServingConfig, SourceConfig, Sources};
+use purlin_models::{
+    ApiAccess, ContainerConfig, Hub, Peers, Served, Serving, ServingConfig, SourceConfig, Sources,
+};
 use purlin_sandbox::StageResolver;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +61,8 @@ pub(crate) struct Place {
     pub(crate) access: ApiAccess,
     /// What of their work is this replica's.
     pub(crate) holdings: Holdings,
+    /// The gateways of other replicas.
+    pub(crate) peers: Option<Peers>,
     /// How Pods of models are made.
     pub(crate) containers: ContainerConfig,
     /// For models in images.
@@ -98,11 +102,11 @@ pub(crate) fn start(
     };
     let sources = Sources::new(config, place.registries.clone());
     let sources = sources.with_context(|| format!("cannot keep models in {}", cache.display()))?;
-    let Place { access, holdings, containers, address, .. } = place;
+    let Place { access, holdings, peers, containers, address, .. } = place;
     // On a laptop a manifest that asks for a graphics processor should work, if more slowly; in a cluster the Model's owner
     // has to hear that there is none.
     let any_device = containers.here;
-    let served = Served::new(sources, args.model_memory, access.clone(), containers, holdings.clone());
+    let served = Served::new(sources, args.model_memory, access.clone(), containers, holdings.clone(), peers, metrics);
     let gateway = Gateway::new(served.clone(), GatewayConfig::default());
     gateway.register_metrics(metrics);
     let listens = listener.local_addr().context("cannot tell where the gateway listens")?;
@@ -115,6 +119,15 @@ impl GatewayParts {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.listens
+    }
+
+    /// What brings the gauges of the gateway and of its models up to date.
+    pub(crate) fn refresh(&self) -> impl Fn() + Send + Sync + use<> {
+        let (gateway, served) = (self.gateway.clone(), self.served.clone());
+        move || {
+            gateway.refresh_metrics();
+            served.refresh_metrics();
+        }
     }
 
     /// Serves, and follows the Model and Route resources once the kernel has defined them.

@@ -136,6 +136,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     let place = Place {
         access: ApiAccess { client: as_part("serving"), writer: as_part("serving"), events: kernel.events() },
         holdings: Holdings::everything(),
+        peers: None,
         // The embedded node's Pods are processes of this machine.
         containers: ContainerConfig { here: true, fetch_image: None },
         registries: oci.clone(),
@@ -152,10 +153,11 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     let stages = kernel.stages();
     sandbox.set_resolver(Arc::downgrade(&stages));
     reporter.step("gateway", &format!("http://{}", gateway.address()));
+    let refresh = gateway.refresh();
     gateway.spawn(&mut parts, stages.clone(), kernel.readiness(), &stop);
     let push = measure::push::push_router(as_part("metrics-push"), kernel.push_key().await?);
     let mut kernel_ready = kernel.readiness();
-    let exposed = Exposition::new(metrics, readiness.clone()).router().merge(push);
+    let exposed = Exposition::new(metrics, readiness.clone()).refreshed_by(refresh).router().merge(push);
     spawn_http(&mut parts, "health and metrics", listeners.metrics, exposed, &stop);
     let token = stop.clone();
     parts.spawn(async move { ("kernel", kernel.run(token).await.map_err(Into::into)) });

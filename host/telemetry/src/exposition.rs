@@ -1,5 +1,6 @@
 //! Health and metrics over plain HTTP: `/healthz`, `/livez`, `/readyz` and Prometheus' `/metrics` in OpenMetrics text.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -39,13 +40,30 @@ impl Readiness {
 pub struct Exposition {
     registry: Arc<Registry>,
     readiness: Readiness,
+    refresh: Refresh,
+}
+
+/// What brings gauges up to date.
+#[derive(Clone)]
+struct Refresh(Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Refresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Refresh")
+    }
 }
 
 impl Exposition {
     /// Takes the registry once every crate has registered with it, and adds the process' own facts.
     pub fn new(mut registry: Registry, readiness: Readiness) -> Self {
         registry.register_collector(Box::new(ProcessCollector));
-        Self { registry: Arc::new(registry), readiness }
+        Self { registry: Arc::new(registry), readiness, refresh: Refresh(Arc::new(|| {})) }
+    }
+
+    /// Calls `refresh` each time before metrics are read: for gauges that nobody keeps up to date meanwhile. It must be quick.
+    #[must_use]
+    pub fn refreshed_by(self, refresh: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { refresh: Refresh(Arc::new(refresh)), ..self }
     }
 
     /// The routes.
@@ -68,6 +86,7 @@ async fn readyz(State(exposition): State<Exposition>) -> Response {
 }
 
 async fn metrics(State(exposition): State<Exposition>) -> Response {
+    (exposition.refresh.0)();
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &exposition.registry) {
         Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
@@ -101,6 +120,18 @@ mod tests {
         assert_eq!((status, text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "waiting for: plugins\n"));
         readiness.done("plugins");
         assert_eq!(get_text(router, "/readyz").await, (StatusCode::OK, "ok".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn gauges_are_brought_up_to_date() {
+        let gauge = prometheus_client::metrics::gauge::Gauge::<i64>::default();
+        let mut registry = Registry::default();
+        registry.register("waiting", "How many wait", gauge.clone());
+        let refreshed = Exposition::new(registry, Readiness::default()).refreshed_by(move || {
+            gauge.set(3);
+        });
+        let (_, text) = get_text(refreshed.router(), "/metrics").await;
+        assert!(text.contains("waiting 3\n"), "{text}");
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import time
@@ -121,8 +122,9 @@ class MlServer:
         return sum(processes.resident_bytes(pid) for pid in pids)
 
     def stop(self):
-        os.killpg(self.process.pid, 15)
-        self.process.wait(20)
+        # It does not always end by itself, and nothing of it is needed any more.
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 def wrk(url, body, seconds, connections=8, threads=2, content_type="application/json", json_length=""):

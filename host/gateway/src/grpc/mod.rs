@@ -25,6 +25,7 @@ use crate::core::Core;
 use crate::dispatch::{authorize, request_host};
 use crate::failure::Failure;
 use crate::proxy;
+use crate::relay::{self, Relayed};
 
 /// Whether a request is one of gRPC.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
@@ -42,7 +43,7 @@ pub(crate) async fn answer(core: Arc<Core>, request: Request) -> Response<Body> 
     }
 }
 
-async fn route(core: &Arc<Core>, mut request: Request) -> Result<Response<Body>, Failure> {
+async fn route(core: &Arc<Core>, request: Request) -> Result<Response<Body>, Failure> {
     let located = core
         .table
         .load()
@@ -52,6 +53,10 @@ async fn route(core: &Arc<Core>, mut request: Request) -> Result<Response<Body>,
     let behind = request.uri().path().len() - path.len();
     let mut call = Call::new(core.clone(), place.clone(), behind, request.headers());
     authorize(&call, request.headers())?;
+    let mut request = match relay::relay(&call, request, true).await? {
+        Relayed::Answered(response) => return Ok(response),
+        Relayed::Here(request) => request,
+    };
     if call.route.has_containers(call.view) {
         let served = call.any_model(request.headers())?;
         if served.config.container {

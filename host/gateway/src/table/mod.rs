@@ -63,10 +63,35 @@ pub(crate) struct Route {
     tags: HashMap<Box<str>, usize>,
     pub(crate) explainer: Option<Arc<Served>>,
     pub(crate) graph: Option<Graph>,
+    /// Where several gateways share the models among them: what decides whose it is.
+    pub(crate) shared: Option<Shared>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) sticky: Option<Sticky>,
     /// Hashes, so that comparing them tells nothing about the tokens, their lengths included.
     tokens: Option<Vec<[u8; 32]>>,
+}
+
+/// What decides which of several gateways answers.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) group: Box<str>,
+    pub(crate) models: Box<[ModelKey]>,
+}
+
+impl Shared {
+    /// Of the models that may answer; none where servers elsewhere are among them, which every gateway reaches alike. Where
+    /// they are of several groups, the first of these decides: one gateway has them all.
+    fn of(members: &[Arc<Served>]) -> Option<Shared> {
+        if members.iter().any(|model| model.config.container) {
+            return None;
+        }
+        let group = |model: &Arc<Served>| {
+            let own = model.config.group.as_deref().unwrap_or(&model.key.name);
+            format!("{}/{own}", model.key.namespace)
+        };
+        let group = members.iter().map(group).min()?.into_boxed_str();
+        Some(Shared { group, models: members.iter().map(|model| model.key.clone()).collect() })
+    }
 }
 
 /// Who answers under one tag.
@@ -118,6 +143,13 @@ impl Route {
             None if view.has_containers() => self.one_of(&view.backends, key),
             None => Err(Failure::not_found(self.no_such_model(view, name))),
         }
+    }
+
+    /// The path under which the route answers on any host; a view is one of its tags.
+    pub(crate) fn path(&self, view: usize) -> String {
+        let tag = self.tags.iter().find(|(_, of)| view != 0 && **of == view);
+        let tag = tag.map(|(tag, _)| format!("@{tag}")).unwrap_or_default();
+        format!("{PREFIX}{}/{}{tag}", self.namespace, self.name)
     }
 
     /// One of the backends, whatever its name.
@@ -356,6 +388,17 @@ fn compile(config: &RouteConfig, model: &mut dyn FnMut(&str) -> Arc<Served>) -> 
         }
     }
     let graph = config.graph.as_ref().map(Graph::compile).transpose()?;
+    let explainer = config.explainer.as_deref().map(&mut *model);
+    let shared = match (&graph, &config.transformer) {
+        // Its steps have routes of their own.
+        (Some(_), _) => None,
+        // It stands before the others, and asks them.
+        (None, Some(transformer)) => Shared::of(&[model(transformer)]),
+        (None, None) => {
+            let backends = members.iter().map(|(_, model)| model.clone());
+            Shared::of(&backends.chain(own.clone()).chain(explainer.clone()).collect::<Vec<_>>())
+        }
+    };
     if config.backends.is_empty() && config.models.is_empty() && graph.is_none() {
         return Err("it has neither backends nor models nor a graph".to_owned());
     }
@@ -365,8 +408,9 @@ fn compile(config: &RouteConfig, model: &mut dyn FnMut(&str) -> Arc<Served>) -> 
         name: config.name.clone(),
         views,
         tags,
-        explainer: config.explainer.as_deref().map(model),
+        explainer,
         graph,
+        shared,
         timeout: config.timeout,
         sticky: config.sticky.clone(),
         tokens: config.tokens.as_ref().map(|tokens| tokens.iter().map(hash).collect()),

@@ -242,6 +242,8 @@ pub enum Entry {
 pub struct Shelf {
     entries: Mutex<HashMap<String, Entry>>,
     turn: AtomicUsize,
+    /// Other gateways, of which the first is asked.
+    pub others: Mutex<Vec<String>>,
     /// Leases that are held.
     pub leases: Arc<AtomicUsize>,
 }
@@ -299,6 +301,15 @@ impl Models for Shelf {
             Some(Entry::Broken(why)) => ModelState::Failed(why),
             None => ModelState::Unknown,
         }
+    }
+
+    fn elsewhere(&self, group: &str, models: &[ModelKey]) -> Option<String> {
+        assert_eq!((group, &models[0].namespace[..]), ("team/echo", "team"));
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).first().cloned()
+    }
+
+    fn unreachable(&self, gateway: &str) {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other != gateway);
     }
 
     fn metadata(&self, model: &ModelKey) -> Option<Arc<ModelMetadata>> {

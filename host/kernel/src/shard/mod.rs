@@ -10,7 +10,7 @@ mod holdings;
 
 use std::fmt;
 
-pub use assign::Shards;
+pub use assign::{Shards, rendezvous};
 pub use holdings::{Holdings, Permit};
 
 /// A part of the work that one replica has at a time.

@@ -73,6 +73,10 @@ struct Pool {
     busy: usize,
     /// The most that were in use at once since the pool was last trimmed.
     peak: usize,
+    /// Bytes of the largest instance so far, which those in use are taken to have.
+    instance: u64,
+    /// Bytes of the graphs that all instances share.
+    graphs: u64,
 }
 
 /// The right to use an instance.
@@ -141,18 +145,19 @@ impl Shared {
     }
 
     fn put_back(&self, instance: ModelInstance) {
-        self.pool().idle.push(instance);
+        let mut pool = self.pool();
+        pool.instance = pool.instance.max(instance.memory());
+        pool.graphs = pool.graphs.max(instance.graphs());
+        pool.idle.push(instance);
     }
 }
 
 impl PluginModel {
-    /// About how much memory it takes, in bytes: what its instances have, those that are answering just now aside, and the
-    /// graphs that they share.
+    /// About how much memory it takes, in bytes: what its instances have, and the graphs that they share.
     pub fn memory(&self) -> u64 {
         let pool = self.shared.pool();
-        let instances = pool.idle.iter().map(ModelInstance::memory).sum::<u64>();
-        let graphs = pool.idle.iter().map(ModelInstance::graphs).max().unwrap_or(0);
-        instances + graphs
+        let idle = pool.idle.iter().map(ModelInstance::memory).sum::<u64>();
+        idle + pool.busy as u64 * pool.instance + pool.graphs
     }
 
     /// Lets go of instances beyond those that were needed at once since it was last asked; one always stays.

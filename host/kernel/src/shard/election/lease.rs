@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// Says into how many shards the replica that wrote the Lease splits namespaces.
 pub(super) const SHARDS: &str = "purlin.dev/shards";
+/// Where the replica that wrote the Lease of a member answers requests for models: `HOST:PORT`.
+pub(super) const GATEWAY: &str = "purlin.dev/gateway";
 /// On every Lease of the kernel; its value says what the Lease is for.
 pub(super) const ROLE: &str = "purlin.dev/lease";
 
@@ -32,6 +34,8 @@ pub(super) struct Record {
     pub transitions: i32,
     /// Into how many shards its writer splits namespaces, where that is said.
     pub shards: Option<u32>,
+    /// Where its writer answers requests for models, where that is said.
+    pub gateway: Option<String>,
 }
 
 impl Record {
@@ -47,6 +51,7 @@ impl Record {
             duration: seconds.map_or(usual, Duration::from_secs).clamp(usual / LONGEST, usual * LONGEST),
             transitions: spec.lease_transitions.unwrap_or(0),
             shards: annotations.and_then(|all| all.get(SHARDS)).and_then(|text| text.parse().ok()),
+            gateway: annotations.and_then(|all| all.get(GATEWAY)).cloned(),
         }
     }
 }
@@ -85,13 +90,15 @@ impl Seen {
 
 /// The Lease to write: `record` under a name, on top of the version that was seen.
 pub(super) fn object(name: &str, role: &str, record: &Record, version: Option<String>) -> Lease {
-    let annotations = record.shards.map(|shards| BTreeMap::from([(SHARDS.to_owned(), shards.to_string())]));
+    let shards = record.shards.map(|shards| (SHARDS.to_owned(), shards.to_string()));
+    let gateway = record.gateway.clone().map(|gateway| (GATEWAY.to_owned(), gateway));
+    let annotations: BTreeMap<_, _> = shards.into_iter().chain(gateway).collect();
     Lease {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             resource_version: version,
             labels: Some(BTreeMap::from([(ROLE.to_owned(), role.to_owned())])),
-            annotations,
+            annotations: Some(annotations).filter(|annotations| !annotations.is_empty()),
             ..ObjectMeta::default()
         },
         spec: Some(LeaseSpec {

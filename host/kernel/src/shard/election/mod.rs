@@ -9,6 +9,7 @@
 mod lease;
 mod state;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::{StreamExt, pin_mut};
@@ -80,6 +81,9 @@ impl Default for Timing {
     }
 }
 
+/// Where replicas answer requests for models, by identity.
+pub type Gateways = BTreeMap<String, String>;
+
 /// What an election is held with.
 pub struct Config {
     /// The API server. Not fenced: this is what fences go by.
@@ -90,6 +94,10 @@ pub struct Config {
     pub identity: String,
     /// How long Leases last.
     pub timing: Timing,
+    /// Where this replica answers requests for models: the `HOST:PORT` by which other replicas reach it.
+    pub gateway: Option<String>,
+    /// Told where all replicas do.
+    pub gateways: tokio::sync::watch::Sender<Gateways>,
     /// What to tell of what this replica has.
     pub holdings: Holdings,
     /// What to count with.
@@ -106,10 +114,10 @@ pub struct Config {
 /// No two replicas hold a part at the same time, as long as every clock runs at the same speed within a fifth.
 /// On return nothing is held.
 pub async fn run(config: Config, joined: tokio::sync::watch::Sender<bool>, stop: CancellationToken) {
-    let Config { client, namespace, identity, timing, holdings, metrics } = config;
+    let Config { client, namespace, identity, timing, gateway, gateways, holdings, metrics } = config;
     let api: Api<Lease> = Api::namespaced(client, &namespace);
     let process = format!("{:08x}", rand::random::<u32>());
-    let mut election = Election::new(&identity, &process, timing, holdings.clone(), Instant::now());
+    let mut election = Election::new(&identity, &process, gateway, timing, holdings.clone(), Instant::now());
     let watched = watcher::Config::default().labels(ROLE).timeout(30);
     let events = watcher(api.clone(), watched).default_backoff();
     pin_mut!(events);
@@ -127,6 +135,10 @@ pub async fn run(config: Config, joined: tokio::sync::watch::Sender<bool>, stop:
             }
         }
         joined.send_if_modified(|was| std::mem::replace(was, election.has_joined(now)) != *was);
+        gateways.send_if_modified(|known| {
+            let live = election.gateways(now);
+            std::mem::replace(known, live) != *known
+        });
         let parts: Vec<_> = election.parts().collect();
         let leads = parts.contains(&Domain::Leader);
         metrics.holds(parts.len() - usize::from(leads), leads);

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use tokio::time::Instant;
 
-use super::Timing;
 use super::lease::{Record, Seen, object};
+use super::{Gateways, Timing};
 use crate::shard::{Domain, Holdings};
 
 /// The Lease of the leader.
@@ -85,6 +85,7 @@ pub(super) struct Election {
     identity: String,
     /// The identity and a number of this process: what Leases are held by.
     holder: String,
+    gateway: Option<String>,
     timing: Timing,
     holdings: Holdings,
     phase: Phase,
@@ -103,6 +104,7 @@ impl Election {
     pub(super) fn new(
         identity: &str,
         process: &str,
+        gateway: Option<String>,
         timing: Timing,
         holdings: Holdings,
         now: Instant,
@@ -110,6 +112,7 @@ impl Election {
         Election {
             identity: identity.to_owned(),
             holder: format!("{identity}_{process}"),
+            gateway,
             timing,
             holdings,
             phase: Phase::Joining,
@@ -428,6 +431,12 @@ impl Election {
             .filter_map(|(name, seen)| Some((name.strip_prefix(MEMBER)?, seen)))
     }
 
+    /// Where the members that live answer requests for models, by identity.
+    pub(super) fn gateways(&self, now: Instant) -> Gateways {
+        let address = |seen: &Seen| seen.record.gateway.clone();
+        self.members(now).filter_map(|(identity, seen)| Some((identity.to_owned(), address(seen)?))).collect()
+    }
+
     /// The parts that this replica should have.
     fn wanted(&self, now: Instant) -> BTreeSet<Domain> {
         let others = self.members(now).map(|(identity, _)| identity);
@@ -511,6 +520,7 @@ impl Election {
             duration: self.timing.duration,
             transitions,
             shards: Some(self.holdings.shards().count()),
+            gateway: self.gateway.clone().filter(|_| slot == Slot::Member),
         };
         let role = match slot {
             Slot::Member => MEMBER_ROLE,

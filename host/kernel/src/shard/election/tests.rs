@@ -82,7 +82,14 @@ fn replica(name: &str, process: &str, count: u32) -> Replica {
     let holdings = Holdings::nothing(shards(count));
     let now = Instant::now();
     Replica {
-        election: Election::new(name, process, Timing::default(), holdings.clone(), now),
+        election: Election::new(
+            name,
+            process,
+            Some(format!("{name}:7446")),
+            Timing::default(),
+            holdings.clone(),
+            now,
+        ),
         holdings,
         flights: Vec::new(),
         away: now,
