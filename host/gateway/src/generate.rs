@@ -139,6 +139,10 @@ pub(crate) async fn begin(
     let mut retries = core.config.retries;
     let generation = loop {
         let model = opened.model(served)?;
+        if !model.metadata().tasks.generate {
+            let message = format!("model {:?} does not generate text", served.name);
+            return Err(InferError::Unsupported(message).into());
+        }
         match deadline.bound(model.generate(request.clone())).await? {
             Err(InferError::Unavailable(reason)) if retries > 0 => {
                 tracing::debug!(model = %served.key, reason, "asking another replica");
