@@ -328,6 +328,14 @@ fn rows() -> Vec<(&'static str, Vec<u8>, u16)> {
             post(chat, format!(r#"{{"model":"story","messages":{hello},"temperature":3}}"#)),
             400,
         ),
+        (
+            "one of two max_tokens of 0",
+            post(
+                chat,
+                format!(r#"{{"model":"story","messages":{hello},"max_completion_tokens":1,"max_tokens":0}}"#),
+            ),
+            400,
+        ),
         ("a message without role", post(chat, r#"{"model":"story","messages":[{"content":"a"}]}"#), 400),
         (
             "a message with an image",

@@ -172,6 +172,14 @@ async fn chat_is_answered_whole_or_in_pieces() {
     assert_eq!(values[values.len() - 2]["choices"][0]["finish_reason"], "stop");
     let refused = running.post("/v1/chat/completions", r#"{"model":"nobody"}"#).await;
     assert_eq!(refused.json()["error"]["type"], "not_found_error");
+    // A model that goes on with texts and has no form for conversations.
+    let mut plain = Story::new(Duration::ZERO);
+    plain.metadata.tasks.chat = false;
+    running.shelf.put("story", Entry::Ready(Arc::new(plain)));
+    let refused = running.post("/v1/chat/completions", &body.to_string()).await;
+    assert_eq!((refused.status, &refused.json()["error"]["type"]), (400, &json!("invalid_request_error")));
+    let completion = running.post("/v1/completions", r#"{"model":"story","prompt":"a"}"#).await;
+    assert_eq!(completion.status, 200);
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ impl ServedModel for Arithmetic {
 
 /// Goes on with the words of the prompt, backwards, and ends.
 pub struct Story {
-    metadata: ModelMetadata,
+    pub metadata: ModelMetadata,
     pub delay: Duration,
     /// Generations that are not over.
     pub running: Arc<AtomicUsize>,
