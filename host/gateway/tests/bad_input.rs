@@ -1,4 +1,5 @@
-//! What wrong, cut and hostile requests are answered with: one row each.
+//! What wrong, cut and hostile requests are answered with: one row each. What clients do over time is in `protection.rs`;
+//! 10,000 idle connections are in `tests/serving/test_protocols.py`, because one process may not have both their ends.
 #![allow(clippy::unwrap_used, reason = "for tests")]
 
 mod common;
