@@ -190,6 +190,37 @@ def llama(folder):
     save_file(weights({**shapes, "model.norm.weight": (width,)}), folder / "model.safetensors", {"format": "pt"})
 
 
+def encoder(folder):
+    """A tiny BERT without a head, which makes embeddings."""
+    folder.mkdir()
+    made = tokenizer(folder)
+    width, inner, places, vocabulary = 32, 64, 64, made.get_vocab_size()
+    config = {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": places,
+        "layer_norm_eps": 1e-12,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    norms = ["embeddings.LayerNorm"]
+    shapes = {"embeddings.word_embeddings.weight": (vocabulary, width)}
+    shapes |= {"embeddings.token_type_embeddings.weight": (2, width), "embeddings.position_embeddings.weight": (places, width)}
+    for name, shape in {
+        **{f"attention.self.{name}": (width, width) for name in ("query", "key", "value")},
+        "attention.output.dense": (width, width),
+        "intermediate.dense": (inner, width),
+        "output.dense": (width, inner),
+    }.items():
+        shapes |= {f"encoder.layer.0.{name}.weight": shape, f"encoder.layer.0.{name}.bias": shape[:1]}
+    norms += [f"encoder.layer.0.{name}.LayerNorm" for name in ("attention.output", "output")]
+    shapes |= {f"{name}.{part}": (width,) for name in norms for part in ("weight", "bias")}
+    onnx.save(bert(weights(shapes), config), str(folder / "model.onnx"))
+
+
 def gpt2(folder):
     """A tiny GPT-2."""
     folder.mkdir()

@@ -1,6 +1,10 @@
 """The protocols of the gateway, asked by their own clients."""
 
+import contextlib
 import json
+import resource
+import socket
+import time
 
 import numpy
 import pytest
@@ -91,7 +95,49 @@ def test_what_is_wrong_is_named(digits, change, says):
     assert says in answer.json()["error"]
 
 
+@pytest.mark.parametrize("binary", [False, True])
+def test_numbers_that_json_has_not(digits, binary):
+    """What a model cannot compute is in its answer as it is, where the client asks for binary data; else it is told to."""
+    tensor = {"name": "input", "shape": [1, 64], "datatype": "FP32", "data": [3e38] * 64}
+    body = {"inputs": [tensor], "parameters": {"binary_data_output": binary}}
+    answer = requests.post(f"{digits['url']}/v2/models/digits/infer", json=body, timeout=10)
+    assert answer.status_code == (200 if binary else 400), answer.text
+    assert binary or "binary_data_output" in answer.json()["error"]
+    answer = requests.post(f"{digits['url']}/v1/models/digits:predict", json={"instances": [[3e38] * 64]}, timeout=10)
+    assert answer.status_code == 400
+    assert "NaN" in answer.json()["error"]
+
+
 def test_a_model_that_is_not_there(digits):
     answer = requests.post(f"{digits['url']}/v2/models/other/infer", json={"inputs": []}, timeout=10)
     assert answer.status_code == 404
     assert "digits" in answer.json()["error"], "it says what there is"
+
+
+def test_ten_thousand_idle_connections(digits, images):
+    """They keep nothing from others: neither those that were answered once nor those that have said nothing yet."""
+    idle = 10_000
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < idle + 1000:
+        pytest.skip(f"a process may have {most} files open at most; raise the hard limit (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    address, port = digits["address"].split(":")
+    rows, labels = images
+    with contextlib.ExitStack() as connections:
+        opened = []
+        for number in range(idle):
+            opened.append(connections.enter_context(socket.create_connection((address, int(port)), 30)))
+            if number % 2:
+                opened[-1].sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                assert opened[-1].recv(4096).startswith(b"HTTP/1.1 200 ")
+        began = time.monotonic()
+        for _ in range(20):
+            answer = requests.post(f"{digits['url']}/v1/models/digits:predict", json={"instances": rows.tolist()}, timeout=30)
+            assert [prediction["label"] for prediction in answer.json()["predictions"]] == labels
+        took = time.monotonic() - began
+        print(f"{idle} connections are idle; 20 requests took {took:.2f} s")
+        assert took < 20
+        # None was closed to make room.
+        for one in opened[1::1000]:
+            one.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert one.recv(4096).startswith(b"HTTP/1.1 200 ")

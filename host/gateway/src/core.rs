@@ -144,6 +144,10 @@ impl Core {
     ) -> Result<InferResponse, Failure> {
         let mut opened = self.open(served, deadline).await?;
         let mut model = opened.model(served)?;
+        if !explain && text_only(model.metadata()) {
+            let message = format!("model {:?} generates text and takes no tensors", served.name);
+            return Err(InferError::Unsupported(message).into());
+        }
         check_outputs(&request, model.metadata(), explain)?;
         let wanted = request.outputs.clone();
         let mut retries = self.config.retries;
@@ -192,6 +196,11 @@ async fn compute(
         return Box::pin(batcher.infer(model.clone(), request, rows, deadline)).await;
     }
     deadline.bound(model.infer(request)).await
+}
+
+/// Whether a model generates text and does nothing else.
+pub(crate) fn text_only(metadata: &ModelMetadata) -> bool {
+    metadata.tasks.generate && !metadata.tasks.infer
 }
 
 /// Outputs that the model does not have are refused before it is asked.

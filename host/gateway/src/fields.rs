@@ -89,14 +89,10 @@ impl<'a> Fields<'a> {
         temperature: f32,
     ) -> Result<GenerationSettings, InferError> {
         let tokens = |name| self.whole(name, 1, u64::from(u32::MAX));
-        let max_tokens = match tokens("max_completion_tokens")? {
-            Some(most) => Some(most),
-            None => match tokens("max_tokens")? {
-                Some(most) => Some(most),
-                None => tokens("max_new_tokens")?,
-            },
-        }
-        .map_or(max_tokens, |most| most as u32);
+        // One counts, and all must be right.
+        let (newest, usual, other) =
+            (tokens("max_completion_tokens")?, tokens("max_tokens")?, tokens("max_new_tokens")?);
+        let max_tokens = newest.or(usual).or(other).map_or(max_tokens, |most| most as u32);
         let stop = match self.get("stop").or_else(|| self.get("stop_words")) {
             None => Vec::new(),
             Some(Value::String(stop)) => vec![stop.clone()],

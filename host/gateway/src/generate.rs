@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _};
 use http::{HeaderValue, Response, StatusCode, header};
-use purlin_nn::{Chunk, FinishReason, GenerateRequest, InferError};
+use purlin_nn::{Chunk, FinishReason, GenerateRequest, InferError, Prompt, Tasks};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -139,6 +139,7 @@ pub(crate) async fn begin(
     let mut retries = core.config.retries;
     let generation = loop {
         let model = opened.model(served)?;
+        check_task(served, &request.prompt, model.metadata().tasks)?;
         match deadline.bound(model.generate(request.clone())).await? {
             Err(InferError::Unavailable(reason)) if retries > 0 => {
                 tracing::debug!(model = %served.key, reason, "asking another replica");
@@ -173,6 +174,16 @@ pub(crate) async fn begin(
         prompt_tokens: generation.prompt_tokens,
         chunks: stream::iter(first).chain(rest).boxed(),
     })
+}
+
+/// What a model is not for is refused before it is asked.
+fn check_task(served: &Served, prompt: &Prompt, tasks: Tasks) -> Result<(), InferError> {
+    let cannot = match prompt {
+        _ if !tasks.generate => "does not generate text",
+        Prompt::Messages(_) if !tasks.chat => "does not chat; ask it for completions",
+        Prompt::Messages(_) | Prompt::Text(_) => return Ok(()),
+    };
+    Err(InferError::Unsupported(format!("model {:?} {cannot}", served.name)))
 }
 
 async fn next(running: &mut Running) -> Option<Result<Chunk, Failure>> {

@@ -1,4 +1,5 @@
-//! What wrong, cut and hostile requests are answered with: one row each.
+//! What wrong, cut and hostile requests are answered with: one row each. What clients do over time is in `protection.rs`;
+//! 10,000 idle connections are in `tests/serving/test_protocols.py`, because one process may not have both their ends.
 #![allow(clippy::unwrap_used, reason = "for tests")]
 
 mod common;
@@ -37,6 +38,24 @@ fn binary_input(shape: &str, size: &str) -> String {
     format!(
         r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":{shape},"parameters":{{"binary_data_size":{size}}}}}]}}"#
     )
+}
+
+/// Two inputs for a model that adds INT64 by the names of `a` and `b`.
+fn sum(name: &str, datatype: &str, length: usize) -> Vec<u8> {
+    let ones = vec!["1"; length].join(",");
+    post(
+        "/v2/models/arithmetic/infer",
+        format!(
+            r#"{{"inputs":[{{"name":"a","datatype":"INT64","shape":[1],"data":[1]}},{{"name":"{name}","datatype":"{datatype}","shape":[{length}],"data":[{ones}]}}]}}"#
+        ),
+    )
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 fn with(name: &str, value: &str, body: &str) -> Vec<u8> {
@@ -85,6 +104,17 @@ fn rows() -> Vec<(&'static str, Vec<u8>, u16)> {
             413,
         ),
         ("a chunk of no number", request("POST", INFER, &[("transfer-encoding", "chunked")], b"zz\r\n"), 400),
+        (
+            "a length within the body",
+            request("POST", INFER, &[("content-length", "40")], ROW.as_bytes()),
+            400,
+        ),
+        (
+            "chunks that do not end",
+            request("POST", INFER, &[("transfer-encoding", "chunked")], b"2\r\n{}\r\n"),
+            408,
+        ),
+        ("a head that does not end", b"GET /v2 HTTP/1.1\r\nhost: x\r\nx-slow: ".to_vec(), 0),
         ("a body that does not come", request("POST", INFER, &[("content-length", "100")], b"{"), 408),
         // The path and the method.
         ("no such path", post("/v3/models", "{}"), 404),
@@ -107,13 +137,16 @@ fn rows() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("an unknown coding", with("content-encoding", "br", ROW), 415),
         ("gzip that is none", with("content-encoding", "gzip", ROW), 400),
         (
-            "gzip of zeros beyond the limit",
+            "gzip that is cut",
             {
-                use std::io::Write as _;
-                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-                encoder.write_all(&vec![b' '; 10_000_000]).unwrap();
-                request("POST", INFER, &[("content-encoding", "gzip")], &encoder.finish().unwrap())
+                let whole = gzip(ROW.as_bytes());
+                request("POST", INFER, &[("content-encoding", "gzip")], &whole[..whole.len() / 2])
             },
+            400,
+        ),
+        (
+            "gzip of zeros beyond the limit",
+            request("POST", INFER, &[("content-encoding", "gzip")], &gzip(&vec![b' '; 10_000_000])),
             413,
         ),
         // JSON.
@@ -163,6 +196,7 @@ fn rows() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("too many data", x("FP32", "[1]", "[1,2]"), 400),
         ("ragged data", x("FP32", "[3]", "[[1,2],[3]]"), 400),
         ("elements beside arrays", x("FP32", "[2]", "[1,[2]]"), 400),
+        ("NaN as a text", x("FP32", "[1]", r#"["NaN"]"#), 400),
         ("null among the data", x("FP32", "[2]", "[1,null]"), 400),
         ("texts for numbers", x("FP32", "[1]", r#"["1"]"#), 400),
         ("numbers for texts", x("BYTES", "[1]", "[1]"), 400),
@@ -171,6 +205,9 @@ fn rows() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("256 for UINT8", x("UINT8", "[1]", "[256]"), 400),
         ("2 for BOOL", x("BOOL", "[1]", "[2]"), 400),
         ("70,000 for FP16", x("FP16", "[1]", "[70000]"), 400),
+        ("an input that the model has not", sum("c", "INT64", 1), 400),
+        ("an input of another datatype than the model's", sum("b", "FP32", 1), 400),
+        ("an input of another shape than the model's", sum("b", "INT64", 2), 400),
         // The outputs.
         (
             "an output that the model has not",
@@ -238,6 +275,7 @@ fn rows() -> Vec<(&'static str, Vec<u8>, u16)> {
             },
             400,
         ),
+        ("binary NaN that are to come back as JSON", binary(&length, &right, &[0xff; 8]), 400),
         (
             "data and binary data",
             {
@@ -256,6 +294,7 @@ fn rows() -> Vec<(&'static str, Vec<u8>, u16)> {
             400,
         ),
         ("V1 with NaN", post("/v1/models/echo:predict", r#"{"instances":[[NaN]]}"#), 400),
+        ("V1 to a model of text", post("/v1/models/story:predict", r#"{"instances":["a"]}"#), 400),
         ("V1 with an unknown verb", post("/v1/models/echo:destroy", "{}"), 405),
         // Text.
         ("generate without text", post("/v2/models/story/generate", "{}"), 400),
@@ -273,11 +312,29 @@ fn rows() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("chat with no messages", post(chat, r#"{"model":"story","messages":[]}"#), 400),
         ("chat without model", post(chat, format!(r#"{{"messages":{hello}}}"#)), 400),
         ("chat of an unknown model", post(chat, format!(r#"{{"model":"x","messages":{hello}}}"#)), 404),
+        (
+            "chat with a model without text",
+            post(chat, format!(r#"{{"model":"echo","messages":{hello}}}"#)),
+            400,
+        ),
+        (
+            "completions by a model without text",
+            post("/v1/completions", r#"{"model":"echo","prompt":"a"}"#),
+            400,
+        ),
         ("two answers", post(chat, format!(r#"{{"model":"story","messages":{hello},"n":2}}"#)), 400),
         ("tools", post(chat, format!(r#"{{"model":"story","messages":{hello},"tools":[{{}}]}}"#)), 400),
         (
             "a temperature of 3",
             post(chat, format!(r#"{{"model":"story","messages":{hello},"temperature":3}}"#)),
+            400,
+        ),
+        (
+            "one of two max_tokens of 0",
+            post(
+                chat,
+                format!(r#"{{"model":"story","messages":{hello},"max_completion_tokens":1,"max_tokens":0}}"#),
+            ),
             400,
         ),
         ("a message without role", post(chat, r#"{"model":"story","messages":[{"content":"a"}]}"#), 400),
@@ -308,6 +365,7 @@ fn rows() -> Vec<(&'static str, Vec<u8>, u16)> {
 async fn every_bad_request_is_told_what_is_wrong_with_it() {
     let config = GatewayConfig {
         max_body: 64 << 10,
+        header_timeout: Duration::from_millis(500),
         body_timeout: Duration::from_millis(500),
         ..GatewayConfig::default()
     };

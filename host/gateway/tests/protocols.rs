@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::models::{Entry, Story};
@@ -52,6 +53,11 @@ async fn tensors_come_back_as_they_were_sent() {
     assert_eq!((&reply["id"], &reply["outputs"][0]["shape"]), (&json!("42"), &json!([1])));
     assert_eq!(reply["outputs"][0]["data"], json!(["Where is Eiffel Tower?"]));
     let reply = running.post("/v2/models/story/generate", text).await.json();
+    assert_eq!(reply["outputs"][0]["data"], json!(["Tower? Eiffel is Where "]));
+    // The same by a model that nobody has asked yet.
+    let asleep = Entry::Sleeping(Arc::new(Story::new(Duration::ZERO)), Duration::from_millis(10));
+    running.shelf.put("story", asleep);
+    let reply = running.post("/v2/models/story/infer", text).await.json();
     assert_eq!(reply["outputs"][0]["data"], json!(["Tower? Eiffel is Where "]));
     // Members in another order than most clients send them.
     let late = r#"{"inputs":[{"data":[[1,2],[3,4]],"shape":[2,-1],"name":"x","datatype":"INT8"}]}"#;
@@ -166,6 +172,14 @@ async fn chat_is_answered_whole_or_in_pieces() {
     assert_eq!(values[values.len() - 2]["choices"][0]["finish_reason"], "stop");
     let refused = running.post("/v1/chat/completions", r#"{"model":"nobody"}"#).await;
     assert_eq!(refused.json()["error"]["type"], "not_found_error");
+    // A model that goes on with texts and has no form for conversations.
+    let mut plain = Story::new(Duration::ZERO);
+    plain.metadata.tasks.chat = false;
+    running.shelf.put("story", Entry::Ready(Arc::new(plain)));
+    let refused = running.post("/v1/chat/completions", &body.to_string()).await;
+    assert_eq!((refused.status, &refused.json()["error"]["type"]), (400, &json!("invalid_request_error")));
+    let completion = running.post("/v1/completions", r#"{"model":"story","prompt":"a"}"#).await;
+    assert_eq!(completion.status, 200);
 }
 
 #[tokio::test]
@@ -194,7 +208,7 @@ async fn a_client_that_leaves_ends_the_generation() {
     let running = start_usual().await;
     let story = Story::new(Duration::from_millis(50));
     let going = story.running.clone();
-    running.shelf.put("story", Entry::Ready(std::sync::Arc::new(story)));
+    running.shelf.put("story", Entry::Ready(Arc::new(story)));
     let words = "word ".repeat(1000);
     let body = json!({"text_input": words}).to_string();
     let bytes = common::request("POST", "/v2/models/story/generate_stream", &[], body.as_bytes());

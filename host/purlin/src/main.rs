@@ -71,12 +71,25 @@ fn main() -> ExitCode {
     })
 }
 
+/// Files and connections may be as many as the system lets this process have. The 1024 that a shell begins with are not
+/// enough for a gateway: idle connections would use them up.
+fn open_more_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((now, most)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && now < most
+    {
+        // Where it may not be, it goes on with what it has.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+}
+
 /// Sets up logging, TLS and the runtime, and runs one command to its end.
 fn with_runtime<F, R>(log: LogArgs, command: F) -> Result<ExitCode>
 where
     F: FnOnce() -> R,
     R: Future<Output = Result<()>>,
 {
+    open_more_files();
     // Fails only where a provider is installed already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let _guard = TracingConfig {

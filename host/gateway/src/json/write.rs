@@ -7,9 +7,7 @@ use purlin_nn::{Datatype, Tensor};
 
 /// A number that JSON has no word for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "it has NaN or infinite values, which JSON cannot hold; ask for binary data (binary_data_output) instead"
-)]
+#[error("for these inputs it has NaN or infinite values, which JSON cannot hold")]
 pub(crate) struct NotFinite;
 
 /// Appends a string with its quotes.

@@ -119,8 +119,9 @@ fn put_object(
 
 fn put(out: &mut Vec<u8>, name: &str, tensor: &Tensor) -> Result<(), Failure> {
     put_nested(out, tensor).map_err(|error| {
-        let message = format!("the output {name:?} cannot be sent: {error}");
-        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+        Failure::invalid(format!(
+            "the output {name:?} cannot be sent: {error}; ask by V2 for binary data (binary_data_output)"
+        ))
     })
 }
 

@@ -16,7 +16,7 @@ pub use request::{InferCall, parse_infer};
 
 use crate::body::{Body, Buffered};
 use crate::call::{Call, Request, check_content_type, json as json_body, json_value};
-use crate::core::{Core, Deadline};
+use crate::core::{Core, Deadline, text_only};
 use crate::endpoint::{Endpoint, Name};
 use crate::failure::Failure;
 use crate::fields::{Fields, object};
@@ -246,8 +246,12 @@ pub(crate) async fn infer_or_generate(
     request: InferRequest,
     deadline: Deadline,
 ) -> Result<InferResponse, Failure> {
-    let text_only = |metadata: &ModelMetadata| metadata.tasks.generate && !metadata.tasks.infer;
-    if core.models.metadata(&served.key).is_some_and(|metadata| text_only(&metadata)) {
+    let metadata = match core.models.metadata(&served.key) {
+        Some(metadata) => metadata,
+        // It was never loaded.
+        None => Box::pin(core.metadata(served, deadline)).await?,
+    };
+    if text_only(&metadata) {
         return Box::pin(generate::infer_with_text(core, served, request, deadline)).await;
     }
     core.infer(served, request, deadline).await

@@ -87,8 +87,9 @@ fn put_output(
     }
     json.extend_from_slice(b",\"data\":");
     put_data(json, tensor).map_err(|error| {
-        let message = format!("the output {name:?} cannot be sent: {error}");
-        Failure::new(http::StatusCode::INTERNAL_SERVER_ERROR, message)
+        Failure::invalid(format!(
+            "the output {name:?} cannot be sent: {error}; ask for binary data (binary_data_output)"
+        ))
     })?;
     json.push(b'}');
     Ok(())

@@ -151,6 +151,8 @@ pub async fn read(stream: &mut TcpStream) -> Option<Reply> {
                 Ok(read) => body.extend_from_slice(&piece[..read]),
             }
         }
+        // What follows is another answer.
+        body.truncate(length);
     } else if value("transfer-encoding") == Some("chunked") {
         while !body.ends_with(b"0\r\n\r\n") {
             let mut piece = vec![0; 65536];

@@ -56,6 +56,11 @@ impl ServedModel for Echo {
     async fn explain(&self, request: InferRequest) -> Result<InferResponse, InferError> {
         Ok(InferResponse { outputs: request.inputs, parameters: Vec::new() })
     }
+
+    /// As plugins answer what they do not know.
+    async fn generate(&self, _: GenerateRequest) -> Result<Generation, InferError> {
+        Err(InferError::Failed("the model does not generate text".to_owned()))
+    }
 }
 
 /// `sum` and `difference` of two inputs of INT64.
@@ -111,7 +116,7 @@ impl ServedModel for Arithmetic {
 
 /// Goes on with the words of the prompt, backwards, and ends.
 pub struct Story {
-    metadata: ModelMetadata,
+    pub metadata: ModelMetadata,
     pub delay: Duration,
     /// Generations that are not over.
     pub running: Arc<AtomicUsize>,
@@ -147,7 +152,7 @@ impl ServedModel for Story {
     }
 
     async fn infer(&self, _: InferRequest) -> Result<InferResponse, InferError> {
-        Err(InferError::Unsupported("the model only generates text".to_owned()))
+        Err(InferError::Failed("the model only generates text".to_owned()))
     }
 
     async fn generate(&self, request: GenerateRequest) -> Result<Generation, InferError> {
