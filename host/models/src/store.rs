@@ -12,8 +12,8 @@ use purlin_gateway::{Lease, LeaseGuard, ModelKey, ModelState, Models, Target};
 use purlin_nn::{Device, InferError, LoadOptions, ModelMetadata, ServedModel};
 use purlin_sandbox::{ModelRequest, Plugin, PluginModel};
 
-use crate::observe::ModelMetrics;
 use crate::monitor::{Watch, Watched};
+use crate::observe::ModelMetrics;
 use crate::source::{Credentials, Fetched, SourceError, SourceRequest, Sources};
 
 /// How a model is loaded: all that follows from its resource.

@@ -51,8 +51,11 @@ impl ServiceArgs {
             anyhow::bail!("--onnxruntime {}: there is no such file", library.display());
         }
         // Who names the library wants it to be used: it is quicker at most graphs, and slower to load them.
-        let named = self.onnxruntime.as_ref().map(|_| Preference(vec!["ort".to_owned(), "tract".to_owned()]));
-        let preference = self.onnx_backends.clone().or(named).unwrap_or_default();
+        let preference = match (&self.onnx_backends, &self.onnxruntime) {
+            (Some(preference), _) => preference.clone(),
+            (None, Some(_)) => "ort,tract".parse().context("--onnxruntime")?,
+            (None, None) => Preference::default(),
+        };
         let settings = Settings { preference, ..Settings::default() };
         Ok(Services {
             http: Some(Arc::new(Egress::new(roots.as_deref()).context("--egress-ca")?)),

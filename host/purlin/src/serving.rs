@@ -106,7 +106,8 @@ pub(crate) fn start(
     // On a laptop a manifest that asks for a graphics processor should work, if more slowly; in a cluster the Model's owner
     // has to hear that there is none.
     let any_device = containers.here;
-    let served = Served::new(sources, args.model_memory, access.clone(), containers, holdings.clone(), peers, metrics);
+    let served =
+        Served::new(sources, args.model_memory, access.clone(), containers, holdings.clone(), peers, metrics);
     let gateway = Gateway::new(served.clone(), GatewayConfig::default());
     gateway.register_metrics(metrics);
     let listens = listener.local_addr().context("cannot tell where the gateway listens")?;
