@@ -52,7 +52,13 @@ async fn route(core: &Arc<Core>, mut request: Request) -> Result<Response<Body>,
     let behind = request.uri().path().len() - path.len();
     let mut call = Call::new(core.clone(), place.clone(), behind, request.headers());
     authorize(&call, request.headers())?;
-    if call.route.has_containers(call.view) {
+    // Who speaks another protocol to containers names the model beside the message.
+    if let Some(name) = call.named_by_header(request.headers()).map(str::to_owned) {
+        let served = call.model(&name, request.headers())?;
+        if served.config.container {
+            return proxy::forward_grpc(&mut call, &served, request).await;
+        }
+    } else if call.route.has_containers(call.view) {
         let served = call.any_model(request.headers())?;
         if served.config.container {
             return proxy::forward_grpc(&mut call, &served, request).await;

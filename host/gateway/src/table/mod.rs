@@ -1,6 +1,7 @@
 //! The routing table: which models a host or a path leads to. It is compiled once from plain structs and then only read.
 
 mod config;
+mod shared;
 mod split;
 
 use std::borrow::Cow;
@@ -8,12 +9,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use sha2::{Digest as _, Sha256};
 
 pub use config::{
     BackendConfig, BatchConfig, GraphConfig, LoggingConfig, ModelConfig, NodeConfig, NodeKind, RouteConfig,
     StepConfig, Sticky, TableConfig,
 };
+use shared::Shared;
 pub(crate) use split::Split;
 
 use crate::failure::Failure;
@@ -65,6 +68,8 @@ pub(crate) struct Route {
     pub(crate) graph: Option<Graph>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) sticky: Option<Sticky>,
+    /// Names the model where the request itself does not.
+    pub(crate) model_header: Option<HeaderName>,
     /// Hashes, so that comparing them tells nothing about the tokens, their lengths included.
     tokens: Option<Vec<[u8; 32]>>,
 }
@@ -205,6 +210,7 @@ impl Table {
             .map(|model| (ModelKey::new(model.namespace.clone(), model.name.clone()), model))
             .collect();
         let mut table = Table::default();
+        let mut shared = Shared::default();
         let mut problems = Vec::new();
         let looping = crate::graph::looping_routes(&config.routes);
         for route in &config.routes {
@@ -228,10 +234,15 @@ impl Table {
                 }
             };
             match compile(route, &mut model) {
-                Ok(compiled) => table.add(route, Arc::new(compiled), report),
+                Ok(compiled) => {
+                    let compiled = Arc::new(compiled);
+                    shared.add(route, &compiled);
+                    table.add(route, compiled, report);
+                }
                 Err(problem) => report(problem),
             }
         }
+        shared.bind(&mut table, &mut problems);
         (table, problems)
     }
 
@@ -359,6 +370,16 @@ fn compile(config: &RouteConfig, model: &mut dyn FnMut(&str) -> Arc<Served>) -> 
     if config.backends.is_empty() && config.models.is_empty() && graph.is_none() {
         return Err("it has neither backends nor models nor a graph".to_owned());
     }
+    let model_header = match config.model_header.as_deref().map(str::parse::<HeaderName>) {
+        None => None,
+        Some(Ok(name)) => Some(name),
+        Some(Err(_)) => {
+            let name = config.model_header.as_deref().unwrap_or_default();
+            return Err(format!(
+                "modelHeader {name:?} cannot be the name of a header; use letters, digits and '-'"
+            ));
+        }
+    };
     let hash = |token: &String| Sha256::digest(token.as_bytes()).into();
     Ok(Route {
         namespace: config.namespace.clone(),
@@ -369,6 +390,7 @@ fn compile(config: &RouteConfig, model: &mut dyn FnMut(&str) -> Arc<Served>) -> 
         graph,
         timeout: config.timeout,
         sticky: config.sticky.clone(),
+        model_header,
         tokens: config.tokens.as_ref().map(|tokens| tokens.iter().map(hash).collect()),
     })
 }
