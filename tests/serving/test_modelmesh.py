@@ -1,4 +1,4 @@
-"""Predictors of ModelMesh: manifests as its users write them, with the Secret that its quick start has, over one address for all."""
+"""Predictors of ModelMesh: manifests as its users write them, with the Secret of its quick start, and one address for all."""
 
 import json
 import uuid

@@ -186,7 +186,10 @@ mod tests {
     }
 
     fn version(name: &str, ready: &str, reason: &str, replicas: i64) -> Value {
-        let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": reason, "message": "m", "lastTransitionTime": "t"});
+        let condition = |kind: &str, status: &str| {
+            let (message, since) = ("m", "t");
+            json!({"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since})
+        };
         json!({
             "metadata": {"name": name}, "spec": {"scaling": {"minReplicas": 0}},
             "status": {
