@@ -82,6 +82,12 @@ impl Call {
         Ok(served)
     }
 
+    /// The model that a header names, on a route that has such a header.
+    pub(crate) fn named_by_header<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let name = headers.get(self.route.model_header.as_ref()?)?.to_str().ok()?;
+        (!name.is_empty()).then_some(name)
+    }
+
     /// One of the route's backends, where a request names no model.
     pub(crate) fn any_model(&mut self, headers: &HeaderMap) -> Result<Arc<Served>, Failure> {
         let key = self.sticky_key(headers);

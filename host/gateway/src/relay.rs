@@ -26,11 +26,11 @@ pub(crate) enum Relayed {
 
 /// Hands a request on, if its models are another gateway's.
 pub(crate) async fn relay(call: &Call, request: Request, grpc: bool) -> Result<Relayed, Failure> {
-    let Some(shared) = &call.route.shared else { return Ok(Relayed::Here(request)) };
+    let Some(placed) = &call.route.placed else { return Ok(Relayed::Here(request)) };
     if request.headers().contains_key(RELAYED) {
         return Ok(Relayed::Here(request));
     }
-    match call.core.models.elsewhere(&shared.group, &shared.models) {
+    match call.core.models.elsewhere(&placed.group, &placed.models) {
         // One that is too large is refused here.
         Some(_) if length(&request).is_some_and(|length| length > call.core.config.max_body as u64) => {
             Ok(Relayed::Here(request))
@@ -45,7 +45,7 @@ fn length(request: &Request) -> Option<u64> {
 }
 
 async fn hand_on(call: &Call, request: Request, mut gateway: String, grpc: bool) -> Result<Relayed, Failure> {
-    let Some(shared) = &call.route.shared else { return Ok(Relayed::Here(request)) };
+    let Some(placed) = &call.route.placed else { return Ok(Relayed::Here(request)) };
     // The other gateway knows the model's own limit, and keeps it; this is for one that no longer answers.
     let limit = call.longest().saturating_add(call.core.config.body_timeout);
     let deadline = Deadline::after(call.started, limit);
@@ -73,7 +73,7 @@ async fn hand_on(call: &Call, request: Request, mut gateway: String, grpc: bool)
         }
         tracing::debug!(gateway, %error, "asking another gateway");
         call.core.metrics.retries.inc();
-        match call.core.models.elsewhere(&shared.group, &shared.models) {
+        match call.core.models.elsewhere(&placed.group, &placed.models) {
             Some(other) => gateway = other,
             None => break,
         }

@@ -136,6 +136,80 @@ async fn a_table_takes_the_place_of_another() {
     assert_eq!(running.post("/serving/team/c/v2/models/echo/infer", ROW).await.status, 404);
 }
 
+/// A route that answers under a host that it shares, for models under their own names.
+fn sharing(namespace: &str, name: &str, models: &[&str]) -> RouteConfig {
+    RouteConfig {
+        namespace: namespace.to_owned(),
+        hosts: Vec::new(),
+        shared_hosts: vec!["MESH.example".to_owned(), "mesh.svc".to_owned()],
+        ..route(name, models)
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_routes_share_leads_to_the_one_with_the_model() {
+    let running = start_usual().await;
+    let table = TableConfig {
+        routes: vec![sharing("team", "a", &["echo"]), sharing("team", "b", &["arithmetic"])],
+        models: Vec::new(),
+    };
+    assert_eq!(running.gateway.update(&table), []);
+    for host in ["mesh.example", "mesh.svc:8008"] {
+        let reply = running.post_with("/v2/models/echo/infer", &[("host", host)], ROW.as_bytes()).await;
+        assert_eq!((reply.status, &reply.json()["model_name"]), (200, &json!("echo")));
+        let names = running.get_at(host, "/v2/models").await.json();
+        assert_eq!(names["models"], json!(["arithmetic", "echo"]));
+    }
+    // The routes go on by themselves.
+    assert_eq!(running.post("/serving/team/a/v2/models/echo/infer", ROW).await.status, 200);
+    assert_eq!(running.post("/serving/team/b/v2/models/echo/infer", ROW).await.status, 404);
+    let unknown = running.post_with("/v2/models/x/infer", &[("host", "mesh.svc")], ROW.as_bytes()).await;
+    assert!(
+        unknown.status == 404 && unknown.text().contains("it has: arithmetic, echo"),
+        "{}",
+        unknown.text()
+    );
+}
+
+#[tokio::test]
+async fn who_cannot_share_a_host_is_told() {
+    let running = start_usual().await;
+    let guarded =
+        RouteConfig { tokens: Some(vec!["t".to_owned()]), ..sharing("team", "guarded", &["story"]) };
+    let alone = RouteConfig { hosts: vec!["mesh.svc".to_owned()], ..route("alone", &["vectors"]) };
+    let header = RouteConfig { model_header: Some("a header".to_owned()), ..route("header", &["echo"]) };
+    let table = TableConfig {
+        routes: vec![
+            sharing("team", "a", &["echo"]),
+            sharing("team", "twin", &["echo"]),
+            guarded,
+            sharing("zoo", "c", &["echo"]),
+            header,
+        ],
+        models: Vec::new(),
+    };
+    let told = |table: &TableConfig| -> Vec<String> {
+        running.gateway.update(table).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        told(&table),
+        [
+            "route team/header: modelHeader \"a header\" cannot be the name of a header; use letters, digits and '-'",
+            "route team/guarded: host mesh.example cannot be shared by a route with auth or a graph",
+            "route team/twin: model \"echo\" on host mesh.example is already that of route a",
+            "route zoo/c: host mesh.example is already shared by routes of namespace team",
+        ]
+    );
+    let guarded = running.post_with("/v2/models/story/infer", &[("host", "mesh.svc")], ROW.as_bytes()).await;
+    assert_eq!(guarded.status, 404);
+    let table = TableConfig { routes: vec![sharing("team", "a", &["echo"]), alone], models: Vec::new() };
+    assert_eq!(told(&table), ["route team/a: host mesh.svc is already that of route team/alone"]);
+    let answers = async |host: &str| {
+        running.post_with("/v2/models/echo/infer", &[("host", host)], ROW.as_bytes()).await.status
+    };
+    assert_eq!((answers("mesh.example").await, answers("mesh.svc").await), (200, 404));
+}
+
 #[tokio::test]
 async fn a_graph_asks_one_route_after_the_other() {
     let step = |route: &str| StepConfig { route: Some(route.to_owned()), ..StepConfig::default() };

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use purlin_kernel::api::{Change, Route, RouteStatus, set_condition};
 
-use crate::table::hosts;
+use crate::table::complete;
 
 /// Where the gateway is reached.
 #[derive(Clone, Debug)]
@@ -33,7 +33,8 @@ pub(crate) fn status(
     let mut status = route.status.clone().unwrap_or_default();
     let (namespace, name) = (route.namespace().unwrap_or_default(), route.name_any());
     let path_url = format!("http://{}/serving/{namespace}/{name}", address.authority);
-    let host = hosts(route, address.domain).into_iter().next();
+    let hosts = [&route.spec.hosts, &route.spec.shared_hosts];
+    let host = hosts.into_iter().flat_map(|hosts| complete(hosts, address.domain)).next();
     status.url = Some(match host {
         Some(host) => format!("http://{host}{}", address.port()),
         None => path_url.clone(),

@@ -28,12 +28,12 @@ pub(crate) fn table<'a>(
 }
 
 /// Hosts of a route, complete.
-pub(crate) fn hosts(route: &Route, domain: &str) -> Vec<String> {
+pub(crate) fn complete(hosts: &[String], domain: &str) -> Vec<String> {
     let complete = |host: &String| match host.strip_suffix('.') {
         Some(host) => format!("{host}.{domain}"),
         None => host.clone(),
     };
-    route.spec.hosts.iter().map(complete).collect()
+    hosts.iter().map(complete).collect()
 }
 
 fn route(route: &Route, domain: &str, tokens: &Tokens) -> RouteConfig {
@@ -47,7 +47,9 @@ fn route(route: &Route, domain: &str, tokens: &Tokens) -> RouteConfig {
     RouteConfig {
         namespace: route.namespace().unwrap_or_default(),
         name: route.name_any(),
-        hosts: hosts(route, domain),
+        hosts: complete(&spec.hosts, domain),
+        shared_hosts: complete(&spec.shared_hosts, domain),
+        model_header: spec.model_header.clone(),
         backends: spec.backends.iter().map(backend).collect(),
         transformer: spec.transformer.clone(),
         explainer: spec.explainer.clone(),
@@ -134,7 +136,7 @@ fn seconds(seconds: u32) -> Duration {
 mod tests {
     use purlin_kernel::api::{Route, RouteAuth, RouteSpec};
 
-    use super::{Tokens, hosts, table};
+    use super::{Tokens, complete, table};
 
     fn route(auth: Option<RouteAuth>) -> Route {
         let spec = RouteSpec {
@@ -149,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_host_that_ends_in_a_dot_has_the_domain_behind_it() {
-        assert_eq!(hosts(&route(None), "localhost"), ["web.team.localhost", "web.example.com"]);
+        let hosts = route(None).spec.hosts;
+        assert_eq!(complete(&hosts, "localhost"), ["web.team.localhost", "web.example.com"]);
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{Fault, Object as _, SyncRequest, fault};
+use purlin_serving::container;
 
 use crate::names::{self, COMPONENT_LABEL, GENERIC, MODEL_DIR, SERVICE_LABEL};
 use crate::predictor::model_name;
 use crate::settings::{flag, settings};
 use crate::storage::Place;
-use crate::{container, routes, scaling};
+use crate::{routes, scaling};
 
 /// What there is beside a predictor.
 #[derive(Default)]

@@ -10,7 +10,6 @@
 //! | `service` | InferenceService: all of it put together |
 //! | `validate` | what KServe's webhook refuses |
 //! | `predictor`, `companions` | components to Models |
-//! | `runtime`, `container` | which ServingRuntime serves, and its Pod |
 //! | `settings`, `storage`, `scaling` | arguments, where models are, replicas |
 //! | `revisions` | revisions, and who gets which share of the requests |
 //! | `routes` | ways to Models |
@@ -19,11 +18,13 @@
 //! | `graph` | InferenceGraph |
 //! | `llm`, `llm_config`, `llm_status` | LLMInferenceService |
 //!
+//! What other dialects of serving do in the same way is in `purlin_serving`: which ServingRuntime serves, its Pod, storage
+//! that a Secret's entry opens, how far a Model is, and the address that ModelMesh's services share.
+//!
 //! A ServingRuntime, a ClusterServingRuntime and an LLMInferenceServiceConfig are read by the others and become nothing
 //! themselves.
 
 mod companions;
-mod container;
 mod graph;
 mod knative;
 mod llm;
@@ -35,7 +36,6 @@ mod predictor;
 mod quantity;
 mod revisions;
 mod routes;
-mod runtime;
 mod scaling;
 mod service;
 mod settings;

@@ -6,14 +6,15 @@
 
 use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{Fault, FieldError, Object as _, Selector, SyncRequest, SyncResponse, fault};
+use purlin_serving::container::{self, Arguments};
+use purlin_serving::runtime;
 
-use crate::container::{self, Arguments};
 use crate::llm_config::{self, Combined};
 use crate::names::{self, GENERIC, MODEL_DIR, STOP, V1ALPHA1, V1ALPHA2};
 use crate::predictor::asks_for_gpu;
 use crate::settings::{flag, settings};
 use crate::storage::Place;
-use crate::{llm_status, routes, runtime, validate};
+use crate::{llm_status, routes, validate};
 
 /// Where the server of a language model listens, as KServe's own description has it.
 const PORT: i64 = 8000;

@@ -3,8 +3,8 @@
 
 use purlin_sdk::serde_json::{Value, json};
 use purlin_sdk::{Object as _, Selector};
+use purlin_serving::container::{self, Arguments};
 
-use crate::container::{self, Arguments};
 use crate::names::{V1ALPHA1, V1ALPHA2};
 
 /// A spec with all that it builds on.

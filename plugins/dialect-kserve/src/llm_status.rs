@@ -2,10 +2,10 @@
 
 use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{Event, Object as _, Severity};
+use purlin_serving::progress::{self, Progress};
 
 use crate::knative::{Living, State};
 use crate::llm_config::{Combined, Refusal};
-use crate::model_status::{self, Progress};
 use crate::{llm, names};
 
 /// What `Ready` sums up.
@@ -23,7 +23,7 @@ pub(crate) struct Observed<'a> {
 /// The whole status.
 pub(crate) fn of(observed: &Observed<'_>) -> Value {
     let service = observed.service;
-    let workload = match model_status::progress(observed.model) {
+    let workload = match progress::of(observed.model) {
         Progress::Ready => State::holds(),
         Progress::Failed { reason, message, .. } => State::fails(reason, message),
         Progress::Pending { reason, message } => State::pending(reason, message),

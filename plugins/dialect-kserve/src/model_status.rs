@@ -1,92 +1,12 @@
 //! `status.modelStatus`: whether the model of the current spec is loaded, and whether one answers meanwhile.
-//!
-//! A Model says how far it is in three conditions, one after the other: `Resolved`, `Loaded`, `Ready`.
 
 use purlin_sdk::serde_json::{Value, json};
 use purlin_sdk::{Object as _, SyncRequest};
+use purlin_serving::mesh::Told;
+use purlin_serving::progress::{self, Progress, state};
 
 use crate::names::GENERIC;
-use crate::revisions::{Plan, is_ready};
-
-/// Reasons of a condition that is False for a while and not for good.
-const UNDER_WAY: &[&str] = &[
-    "Pending",
-    "Waiting",
-    "Starting",
-    "Progressing",
-    "Resolving",
-    "Fetching",
-    "Downloading",
-    "Loading",
-    "Scaling",
-    "NotLoaded",
-    "NotReady",
-    "ContainersNotReady",
-    "Resolved",
-];
-
-/// How far a Model is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Progress {
-    Ready,
-    Pending {
-        reason: String,
-        message: String,
-    },
-    Failed {
-        /// As in `lastFailureInfo`.
-        kind: &'static str,
-        reason: String,
-        message: String,
-    },
-}
-
-/// How far this one is. One that was not seen is pending.
-pub(crate) fn progress(model: Option<&Value>) -> Progress {
-    let pending = |reason: &str, message: &str| Progress::Pending {
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-    };
-    let Some(model) = model else { return pending("", "") };
-    if is_ready(model) {
-        return Progress::Ready;
-    }
-    for (condition, kind) in
-        [("Resolved", "NoSupportingRuntime"), ("Loaded", "ModelLoadFailed"), ("Ready", "RuntimeUnhealthy")]
-    {
-        let Some(found) = model.condition(condition) else { continue };
-        let (reason, message) = (found.text(&["reason"]), found.text(&["message"]));
-        match found.text(&["status"]) {
-            "True" => {}
-            "False" if !UNDER_WAY.contains(&reason) => {
-                // A place that cannot be read is no lack of a runtime.
-                let unread = ["Source", "Fetch", "Download", "Digest", "Secret"]
-                    .iter()
-                    .any(|word| reason.contains(word));
-                let kind = if unread { "ModelLoadFailed" } else { kind };
-                return Progress::Failed { kind, reason: reason.to_owned(), message: message.to_owned() };
-            }
-            _ => return pending(reason, message),
-        }
-    }
-    pending("", "")
-}
-
-/// The state of one Model in KServe's words.
-fn state(model: Option<&Value>) -> &'static str {
-    match progress(model) {
-        Progress::Ready => {
-            let idle = model.is_some_and(|model| {
-                model.int(&["status", "replicas"]) == Some(0)
-                    && model.int(&["spec", "scaling", "minReplicas"]) == Some(0)
-            });
-            if idle { "Standby" } else { "Loaded" }
-        }
-        Progress::Failed { .. } => "FailedToLoad",
-        Progress::Pending { .. } if model.is_some_and(|model| model.is_true("Resolved")) => "Loading",
-        Progress::Pending { .. } => "Pending",
-    }
-}
+use crate::revisions::Plan;
 
 /// The model status of a service with revisions.
 pub(crate) fn of(request: &SyncRequest, plan: &Plan) -> Value {
@@ -113,8 +33,29 @@ pub(crate) fn of(request: &SyncRequest, plan: &Plan) -> Value {
         "states": {"activeModelState": active, "targetModelState": target},
         "copies": {"failedCopies": failed, "totalCopies": copies},
     });
-    if let Progress::Failed { kind, message, .. } = progress(created) {
+    if let Progress::Failed { kind, message, .. } = progress::of(created) {
         status["lastFailureInfo"] = json!({"reason": kind, "message": message, "modelRevisionName": plan.created, "location": plan.created});
+    }
+    status
+}
+
+/// The same with ModelMesh, which tells of a target only while it is another than what is active.
+pub(crate) fn of_mesh(told: &Told, plan: &Plan) -> Value {
+    let mut status = json!({
+        "transitionStatus": told.transition,
+        "states": {"activeModelState": told.active, "targetModelState": told.target},
+        "copies": {"failedCopies": told.failed_copies, "totalCopies": told.total_copies},
+    });
+    if let Some(failure) = &told.failure {
+        let mut info = json!({
+            "reason": failure.reason, "message": failure.message, "modelRevisionName": plan.created,
+        });
+        for (field, text) in [("location", &failure.location), ("time", &failure.time)] {
+            if !text.is_empty() {
+                info[field] = text.as_str().into();
+            }
+        }
+        status["lastFailureInfo"] = info;
     }
     status
 }

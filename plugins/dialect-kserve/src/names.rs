@@ -2,15 +2,13 @@
 
 use purlin_sdk::Object as _;
 use purlin_sdk::serde_json::{Value, json};
+pub(crate) use purlin_serving::names::{CONTAINER, MODEL_DIR, generic};
+pub use purlin_serving::names::{GENERIC, V1ALPHA1};
 
 /// KServe's current group and version of the InferenceService.
 pub const V1BETA1: &str = "serving.kserve.io/v1beta1";
-/// The group and version of the kinds beside it.
-pub const V1ALPHA1: &str = "serving.kserve.io/v1alpha1";
 /// The group and version of the newer kinds for language models.
 pub const V1ALPHA2: &str = "serving.kserve.io/v1alpha2";
-/// The group and version of the generic kinds.
-pub const GENERIC: &str = "purlin.dev/v1alpha1";
 
 /// The service that a child belongs to, as KServe labels Pods.
 pub(crate) const SERVICE_LABEL: &str = "serving.kserve.io/inferenceservice";
@@ -26,11 +24,9 @@ pub(crate) const AUTOSCALER: &str = "serving.kserve.io/autoscalerClass";
 pub(crate) const TAG_ROUTING: &str = "serving.kserve.io/enable-tag-routing";
 pub(crate) const STOP: &str = "serving.kserve.io/stop";
 pub(crate) const STORAGE_SECRET: &str = "serving.kserve.io/storageSecretName";
-
-/// The container that serves, where a Pod has several.
-pub(crate) const CONTAINER: &str = "kserve-container";
-/// Where a container finds its model.
-pub(crate) const MODEL_DIR: &str = "/mnt/models";
+/// The entry of that Secret, and the runtime, as ModelMesh reads them.
+pub(crate) const STORAGE_KEY: &str = "serving.kserve.io/secretKey";
+pub(crate) const RUNTIME: &str = "serving.kserve.io/servingRuntime";
 
 /// `<service>-<component>`: a Route, and the stem of revisions.
 pub(crate) fn component(service: &str, component: &str) -> String {
@@ -63,13 +59,9 @@ pub(crate) fn deployment_mode(object: &Value) -> &'static str {
     }
 }
 
-/// A generic object with the fields that this dialect decides.
-pub(crate) fn generic(kind: &str, name: &str, labels: Value, annotations: Value, spec: Value) -> Value {
-    let mut metadata = json!({"name": name, "labels": labels});
-    if annotations.as_object().is_some_and(|annotations| !annotations.is_empty()) {
-        metadata["annotations"] = annotations;
-    }
-    json!({"apiVersion": GENERIC, "kind": kind, "metadata": metadata, "spec": spec})
+/// Whether a service is one of those that ModelMesh has: it shares an address with the others of its namespace.
+pub(crate) fn is_mesh(service: &Value) -> bool {
+    deployment_mode(service) == "ModelMesh"
 }
 
 /// A child as it was observed, in the fields that this dialect decides: given again, nothing changes.

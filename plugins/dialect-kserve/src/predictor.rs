@@ -2,13 +2,13 @@
 
 use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{Fault, Object as _, fault};
+use purlin_serving::container::{self, Arguments};
+use purlin_serving::runtime::{self, Found, Wanted};
 
-use crate::container::Arguments;
-use crate::names::{CONTAINER, MODEL_DIR};
-use crate::runtime::{self, Found, Wanted};
+use crate::names::{CONTAINER, MODEL_DIR, RUNTIME};
 use crate::settings::{flag, settings, variable};
 use crate::storage::Place;
-use crate::{container, scaling};
+use crate::{names, scaling};
 
 /// Frameworks that may be named in place of `model`.
 pub(crate) const FRAMEWORKS: &[&str] = &[
@@ -86,9 +86,19 @@ pub(crate) fn described(predictor: &Value) -> Option<Described<'_>> {
     Some(Described { key, model, format: key, version: "", protocol })
 }
 
-/// Whether the predictor has no model of its own, so that TrainedModels bring theirs.
-pub(crate) fn is_multi_model(predictor: &Value) -> bool {
+/// The runtime that the user names. ModelMesh takes it from an annotation, too.
+pub(crate) fn runtime_of<'a>(service: &'a Value, described: &Described<'a>) -> &'a str {
+    match described.model.text(&["runtime"]) {
+        "" if names::is_mesh(service) => service.annotation(RUNTIME).unwrap_or_default(),
+        runtime => runtime,
+    }
+}
+
+/// Whether the predictor has no model of its own, so that TrainedModels bring theirs. With ModelMesh each has its own.
+pub(crate) fn is_multi_model(service: &Value) -> bool {
+    let predictor = &service["spec"]["predictor"];
     match described(predictor) {
+        _ if names::is_mesh(service) => false,
         Some(described) => {
             described.format != "huggingface"
                 && ["storageUri", "storage"].iter().all(|field| described.model.at(&[field]).is_none())
@@ -127,15 +137,16 @@ pub(crate) fn translate(service: &Value, related: &[Value]) -> Result<Result<Pre
                 format: described.format,
                 version: described.version,
                 protocol: described.protocol,
-                runtime: described.model.text(&["runtime"]),
+                runtime: runtime_of(service, &described),
                 multi_node: predictor.at(&["workerSpec"]).is_some(),
+                multi_model: names::is_mesh(service),
             };
             match runtime::select(wanted, related) {
                 Err(refusal) => {
                     return Ok(Err(Refused { reason: refusal.reason, message: refusal.message.to_owned() }));
                 }
                 Ok(Found::Format) => {
-                    if is_multi_model(predictor) {
+                    if is_multi_model(service) {
                         let min = scaling.min;
                         return Ok(Ok(Predictor { spec: None, min, server: Server::Plugin, notes }));
                     }
@@ -160,6 +171,9 @@ pub(crate) fn translate(service: &Value, related: &[Value]) -> Result<Result<Pre
     };
     spec.insert("modelName".to_owned(), model_name(service).into());
     scaling::extend(predictor, &scaling, &mut spec, &mut notes);
+    if names::is_mesh(service) {
+        scaling::by_need(&mut spec);
+    }
     Ok(Ok(Predictor { spec: Some(spec.into()), min: scaling.min, server, notes }))
 }
 

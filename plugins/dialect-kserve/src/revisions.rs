@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 
 use purlin_sdk::Object as _;
 use purlin_sdk::serde_json::{Value, json};
+use purlin_serving::names::hash;
+use purlin_serving::progress::is_ready;
 
 use crate::names::{self, COMPONENT_LABEL, GENERIC, HASH, MIN_REPLICAS, SERVICE_LABEL};
 
@@ -64,17 +66,12 @@ fn observed<'a>(children: &'a [Value], stem: &str) -> Vec<(u32, &'a Value)> {
     revisions
 }
 
-/// Whether a Model can answer.
-pub(crate) fn is_ready(model: &Value) -> bool {
-    model.is_true("Ready")
-}
-
 /// Decides from the spec of the current revision, the status so far and the Models that were observed.
 pub(crate) fn plan(service: &Value, stem: &str, spec: &Value, children: &[Value], rules: Rules) -> Plan {
     let models = observed(children, stem);
     let said = |field: &str| service.text(&["status", "components", "predictor", field]).to_owned();
     let exists = |name: &str| models.iter().any(|(_, model)| model.name() == name);
-    let hash = hash(spec);
+    let hash = format!("{:016x}", hash(spec));
     let created = created(service, stem, &hash, &models, &said("latestCreatedRevision"));
 
     // One that was ready stays it, although it may not answer for a moment: nothing older is better.
@@ -227,13 +224,4 @@ pub(crate) fn backends(plan: &Plan) -> Value {
         backend
     };
     plan.shares.iter().map(backend).collect()
-}
-
-/// FNV-1a over the text of a spec, whose fields are in order.
-fn hash(spec: &Value) -> String {
-    let text = spec.to_string();
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{hash:016x}")
 }

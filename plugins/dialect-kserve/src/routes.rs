@@ -2,6 +2,7 @@
 
 use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{Object as _, SyncRequest};
+use purlin_serving::mesh;
 
 use crate::names::{self, COMPONENT_LABEL, GENERIC, SERVICE_LABEL, V1ALPHA1};
 
@@ -26,7 +27,11 @@ pub(crate) fn route(
     parts: Parts,
 ) -> Value {
     let mut spec = Map::new();
-    spec.insert("hosts".to_owned(), names::hosts(name, service.namespace()));
+    // The service as a whole answers under the address that it shares; its parts have their own.
+    match names::is_mesh(service) && component.is_empty() {
+        true => mesh::extend_route(service.namespace(), &mut spec),
+        false => drop(spec.insert("hosts".to_owned(), names::hosts(name, service.namespace()))),
+    }
     spec.insert("backends".to_owned(), parts.backends);
     for (field, model) in [("transformer", parts.transformer), ("explainer", parts.explainer)] {
         if let Some(model) = model {

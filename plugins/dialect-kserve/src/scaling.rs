@@ -2,8 +2,9 @@
 
 use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{FieldError, Object as _, fault};
+use purlin_serving::mesh;
 
-use crate::names::AUTOSCALER;
+use crate::names::{self, AUTOSCALER};
 
 /// The group of Knative's autoscaling annotations.
 const KNATIVE: &str = "autoscaling.knative.dev";
@@ -25,7 +26,8 @@ pub(crate) fn of(service: &Value, component: &Value) -> Scaling {
         component.int(&[field]).or_else(|| annotation(names).and_then(|text| text.parse().ok()))
     };
     let mut notes = Vec::new();
-    let min = number("minReplicas", &["min-scale", "minScale"]).unwrap_or(1).max(0);
+    let usual = i64::from(!names::is_mesh(service));
+    let min = number("minReplicas", &["min-scale", "minScale"]).unwrap_or(usual).max(0);
     let mut spec = Map::new();
     spec.insert("minReplicas".to_owned(), min.into());
     if let Some(max) = number("maxReplicas", &["max-scale", "maxScale"]).filter(|max| *max > 0) {
@@ -65,6 +67,14 @@ pub(crate) fn of(service: &Value, component: &Value) -> Scaling {
         );
     }
     Scaling { spec: spec.into(), min, notes }
+}
+
+/// A model that is loaded by need stays as long as ModelMesh has it, unless the user says how long.
+pub(crate) fn by_need(spec: &mut Map<String, Value>) {
+    let usual = mesh::scaling(spec.contains_key("container"), None);
+    if let Some(Value::Object(scaling)) = spec.get_mut("scaling") {
+        scaling.entry("idleSeconds").or_insert_with(|| usual["idleSeconds"].clone());
+    }
 }
 
 /// The first annotation that is there, on the component before the service.

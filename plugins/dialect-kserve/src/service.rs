@@ -2,13 +2,14 @@
 
 use purlin_sdk::serde_json::{Value, json};
 use purlin_sdk::{Event, Fault, Object as _, Selector, Severity, SyncRequest, SyncResponse, fault};
+use purlin_serving::runtime;
 
 use crate::names::{self, STOP, TAG_ROUTING, V1ALPHA1};
 use crate::predictor::{self, Predictor, Refused};
 use crate::revisions::{self, Rules};
 use crate::routes::{self, Parts};
 use crate::status::{self, Observed};
-use crate::{companions, runtime, storage, validate};
+use crate::{companions, storage, validate};
 
 /// How soon to look again for a runtime that is not there. Its arrival is seen at once; this is for the rest.
 const RUNTIME_RETRY_MS: u64 = 60_000;

@@ -2,6 +2,8 @@
 
 use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{Object as _, SyncRequest};
+use purlin_serving::mesh::{self, Told};
+use purlin_serving::progress;
 
 use crate::knative::{Living, State, worst};
 use crate::names::{self, GENERIC, HASH};
@@ -49,6 +51,9 @@ fn conditions_of(component: &str) -> [&'static str; 3] {
 pub(crate) fn of(observed: &Observed<'_>) -> Value {
     let request = observed.request;
     let service = &request.parent;
+    if let Some(plan) = observed.plan.filter(|_| names::is_mesh(service)) {
+        return of_mesh(observed, plan);
+    }
     let mut conditions = Living::of(service, DEPENDENTS, request.context.now_ms);
     let mut parts = vec![("predictor", predictor(observed))];
     for (component, model) in observed.components {
@@ -97,6 +102,61 @@ pub(crate) fn of(observed: &Observed<'_>) -> Value {
     status.into()
 }
 
+/// The status with ModelMesh: one address for all services of the namespace, and conditions for what answers, not for how
+/// it came to be.
+fn of_mesh(observed: &Observed<'_>, plan: &Plan) -> Value {
+    let request = observed.request;
+    let service = &request.parent;
+    let version = |name: &str| request.child(GENERIC, "Model", name);
+    let active = plan.ready.as_deref().unwrap_or(&plan.created);
+    let told = Told::of(version(active), version(&plan.created));
+    let route = routes::observed(request, service.name());
+    let answers = match progress::of(version(active)) {
+        progress::Progress::Ready => State::observed(route, "Ready"),
+        progress::Progress::Failed { reason, message, .. } => State::fails(reason, message),
+        progress::Progress::Pending { reason, message } => State::pending(reason, message),
+    };
+    let mut conditions = Living::of(service, &["PredictorReady"], request.context.now_ms);
+    conditions.set("PredictorReady", answers.clone());
+    let mut components = Map::new();
+    let progress = predictor(observed);
+    components.insert("predictor".to_owned(), component_status(observed, "predictor", &progress));
+    for (component, model) in observed.components {
+        let progress = companion(request, component, model);
+        conditions.set(conditions_of(component)[0], progress.ready());
+        components.insert((*component).to_owned(), component_status(observed, component, &progress));
+    }
+    let mut status = Map::new();
+    status.insert(
+        "observedGeneration".to_owned(),
+        service.int(&["metadata", "generation"]).unwrap_or_default().into(),
+    );
+    status.insert("conditions".to_owned(), conditions.into_value());
+    status.insert("deploymentMode".to_owned(), names::deployment_mode(service).into());
+    let told_before = |path: &[&str]| service.text(path).to_owned();
+    let endpoints = mesh::endpoints(route).filter(|_| answers.is_true()).unwrap_or_else(|| mesh::Endpoints {
+        grpc: told_before(&["status", "url"]),
+        rest: told_before(&["status", "components", "predictor", "restUrl"]),
+    });
+    if let Some(Value::Object(predictor)) = components.get_mut("predictor") {
+        let urls = [("url", &endpoints.grpc), ("grpcUrl", &endpoints.grpc), ("restUrl", &endpoints.rest)];
+        for (field, url) in urls {
+            predictor.remove(field);
+            if !url.is_empty() {
+                predictor.insert(field.to_owned(), url.as_str().into());
+            }
+        }
+    }
+    if !endpoints.grpc.is_empty() {
+        status.insert("url".to_owned(), endpoints.grpc.into());
+    }
+    status.insert("components".to_owned(), components.into());
+    status.insert("annotations".to_owned(), json!({HASH: plan.hash}));
+    status.insert("modelStatus".to_owned(), model_status::of_mesh(&told, plan));
+    served_by(observed, &mut status);
+    status.into()
+}
+
 /// The status of a service whose runtime cannot be taken: what was rolled out goes on.
 pub(crate) fn refused(service: &Value, reason: &str, message: &str, now_ms: u64) -> Value {
     let mut conditions = Living::of(service, DEPENDENTS, now_ms);
@@ -138,13 +198,13 @@ fn predictor(observed: &Observed<'_>) -> Progress {
         return Progress { configuration: State::holds(), route };
     };
     let model = request.child(GENERIC, "Model", &plan.created);
-    let configuration = match model_status::progress(model) {
-        model_status::Progress::Ready => State::holds(),
-        model_status::Progress::Failed { message, .. } => State::fails(
+    let configuration = match progress::of(model) {
+        progress::Progress::Ready => State::holds(),
+        progress::Progress::Failed { message, .. } => State::fails(
             "RevisionFailed",
             format!("Revision \"{}\" failed with message: {message}.", plan.created),
         ),
-        model_status::Progress::Pending { reason, message } => State::pending(reason, message),
+        progress::Progress::Pending { reason, message } => State::pending(reason, message),
     };
     let route = match &plan.ready {
         Some(_) => route,
@@ -161,10 +221,10 @@ fn predictor(observed: &Observed<'_>) -> Progress {
 }
 
 fn companion(request: &SyncRequest, component: &str, model: &str) -> Progress {
-    let configuration = match model_status::progress(request.child(GENERIC, "Model", model)) {
-        model_status::Progress::Ready => State::holds(),
-        model_status::Progress::Failed { reason, message, .. } => State::fails(reason, message),
-        model_status::Progress::Pending { reason, message } => State::pending(reason, message),
+    let configuration = match progress::of(request.child(GENERIC, "Model", model)) {
+        progress::Progress::Ready => State::holds(),
+        progress::Progress::Failed { reason, message, .. } => State::fails(reason, message),
+        progress::Progress::Pending { reason, message } => State::pending(reason, message),
     };
     let name = names::component(request.parent.name(), component);
     Progress { configuration, route: State::observed(routes::observed(request, &name), "Ready") }

@@ -2,12 +2,10 @@
 
 use purlin_sdk::serde_json::{Value, json};
 use purlin_sdk::{FieldError, Object as _, Selector, fault};
+use purlin_serving::{mesh, storage};
 
-use crate::names::STORAGE_SECRET;
+use crate::names::{self, STORAGE_KEY, STORAGE_SECRET};
 use crate::settings::{flag, variable};
-
-/// The Secret with one entry for each `storage.key`.
-const STORAGE_CONFIG: &str = "storage-config";
 
 /// What selects the service account whose Secrets open the model's place.
 pub(crate) fn account(component: &Value) -> Selector {
@@ -109,37 +107,17 @@ impl Place<'_> {
         })
     }
 
-    fn of_storage(&self, storage: &Value) -> Result<String, FieldError> {
-        let parameter = |name: &str| storage.text(&["parameters", name]);
-        let path = storage.text(&["path"]).trim_start_matches('/');
-        let scheme = match parameter("type") {
-            "" => {
-                let reason = "it says neither of which type the store is nor which bucket: set parameters.type and \
-                              parameters.bucket, or storageUri";
-                return Err(fault::field(format!("{}.storage", self.path), storage.text(&["key"]), reason));
-            }
-            "gcs" => "gs",
-            scheme => scheme,
-        };
-        let root = match scheme {
-            "s3" | "gs" => parameter("bucket"),
-            "pvc" => parameter("name"),
-            "hdfs" | "webhdfs" | "hf" | "file" => "",
-            other => {
-                let reason =
-                    "it must be s3, gs, pvc, hf, hdfs, webhdfs or file; for another place set storageUri";
-                return Err(fault::field(format!("{}.storage.parameters.type", self.path), other, reason));
-            }
-        };
-        if root.is_empty() && matches!(scheme, "s3" | "gs" | "pvc") {
-            let missing = if scheme == "pvc" { "name" } else { "bucket" };
-            let field = format!("{}.storage.parameters.{missing}", self.path);
-            return Err(fault::field(field, "", format!("it is needed where the type is {scheme}")));
+    fn of_storage(&self, named: &Value) -> Result<String, FieldError> {
+        let opened = !self.named_entry().is_empty() || names::is_mesh(self.service);
+        storage::uri(named, named.text(&["path"]), &format!("{}.storage", self.path), opened)
+    }
+
+    /// The entry of the storage Secret that the user names, or nothing.
+    fn named_entry(&self) -> &str {
+        match self.model.text(&["storage", "key"]) {
+            "" if names::is_mesh(self.service) => self.service.annotation(STORAGE_KEY).unwrap_or_default(),
+            key => key,
         }
-        Ok(match root {
-            "" => format!("{scheme}://{path}"),
-            root => format!("{scheme}://{root}/{path}"),
-        })
     }
 
     /// `spec.source` of a Model.
@@ -159,10 +137,14 @@ impl Place<'_> {
     }
 
     fn opener(&self, uri: &str, related: &[Value]) -> Option<Opener> {
-        let key = self.model.text(&["storage", "key"]);
-        if !key.is_empty() {
-            let named = self.service.annotation(STORAGE_SECRET).unwrap_or(STORAGE_CONFIG);
-            return Some(Opener { secret: named.to_owned(), key: Some(key.to_owned()) });
+        let named = self.named_entry();
+        let entry = match names::is_mesh(self.service) {
+            true => mesh::entry(named, uri),
+            false => storage::entry(named, uri),
+        };
+        if let Some(key) = entry {
+            let secret = self.service.annotation(STORAGE_SECRET).unwrap_or(storage::SECRET);
+            return Some(Opener { secret: secret.to_owned(), key: Some(key.to_owned()) });
         }
         let of_account = || of_account(self.component, related).map(|secret| Opener { secret, key: None });
         if uri.starts_with("hf:") { self.token().or_else(of_account) } else { of_account() }
@@ -214,6 +196,7 @@ mod tests {
                 json!({"model": {"storage": {"key": "k", "path": "a/b", "parameters": {"type": "s3", "bucket": "c"}}}}),
                 "s3://c/a/b",
             ),
+            (json!({"model": {"storage": {"key": "k", "path": "b"}}}), "storage:///b"),
             (json!({"model": {"args": ["--model_id=a/b"]}}), "hf://a/b"),
             (json!({"model": {"args": ["--model_id", "a/b", "--model_revision=v1"]}}), "hf://a/b:v1"),
             (json!({"model": {"args": ["--model_id=/mnt/models"]}}), "file:///mnt/models"),
@@ -231,7 +214,6 @@ mod tests {
                 json!({"model": {"storageUri": "a", "storage": {"path": "b"}}}),
                 "spec.predictor.model.storage.path",
             ),
-            (json!({"model": {"storage": {"key": "k", "path": "b"}}}), "spec.predictor.model.storage"),
             (
                 json!({"model": {"storage": {"parameters": {"type": "s3"}}}}),
                 "spec.predictor.model.storage.parameters.bucket",
@@ -262,8 +244,30 @@ mod tests {
         assert_eq!(secret(json!({"model": model})), None, "the default account is another");
         let keyed = json!({"storageUri": "s3://a", "storage": {"key": "k"}});
         assert_eq!(secret(json!({"model": keyed})).as_deref(), Some("storage-config/k"));
+        let default = json!({"storage": {"path": "a"}});
+        assert_eq!(secret(json!({"model": default})).as_deref(), Some("storage-config/default"));
         let token = json!([{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "t"}}}]);
         let model = json!({"storageUri": "hf://a/b", "env": token});
         assert_eq!(secret(json!({"model": model})).as_deref(), Some("hf/t"));
+    }
+
+    #[test]
+    fn models_that_share_an_address_have_an_entry_by_default() {
+        let secret = |annotations: Value, model: Value| {
+            let mut service = json!({"metadata": {"annotations": annotations}});
+            service["metadata"]["annotations"][names::DEPLOYMENT_MODE] = "ModelMesh".into();
+            let place =
+                Place { service: &service, component: &json!({}), model: &model, path: "p", hub: false };
+            let source = place.source(&[]).ok().flatten()?;
+            Some((source.text(&["uri"]).to_owned(), source.text(&["secretKey"]).to_owned()))
+        };
+        let pair = |uri: &str, key: &str| Some((uri.to_owned(), key.to_owned()));
+        let uri = json!({"storageUri": "s3://a/b"});
+        assert_eq!(secret(json!({}), uri.clone()), pair("s3://a/b", "default_s3"));
+        let annotated = json!({STORAGE_KEY: "localMinIO"});
+        assert_eq!(secret(annotated.clone(), uri), pair("s3://a/b", "localMinIO"));
+        let storage = json!({"storage": {"path": "b", "parameters": {"type": "s3"}}});
+        assert_eq!(secret(annotated, storage), pair("s3:///b", "localMinIO"));
+        assert_eq!(secret(json!({}), json!({"storageUri": "pvc://a/b"})), pair("pvc://a/b", ""));
     }
 }

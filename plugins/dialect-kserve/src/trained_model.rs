@@ -2,9 +2,9 @@
 
 use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{Event, Fault, Object as _, Selector, Severity, SyncRequest, SyncResponse, fault};
+use purlin_serving::progress::{self, Progress};
 
 use crate::knative::{Living, State};
-use crate::model_status::{self, Progress};
 use crate::names::{self, COMPONENT_LABEL, GENERIC, SERVICE_LABEL, V1ALPHA1, V1BETA1};
 use crate::predictor::{described, is_multi_model, protocol};
 use crate::quantity::thousandths;
@@ -59,7 +59,7 @@ pub(crate) fn sync(request: &SyncRequest) -> Result<SyncResponse, Fault> {
         request.related.iter().find(|object| object.is(V1BETA1, "InferenceService") && object.name() == name);
     let observed = request.child(GENERIC, "Model", model.name());
     let fits = service.is_some_and(|service| has_room(service, model, &request.related));
-    let shared = service.is_some_and(|service| is_multi_model(&service["spec"]["predictor"]));
+    let shared = service.is_some_and(is_multi_model);
     let mut children = Vec::new();
     if let Some(service) = service.filter(|_| fits && shared) {
         children.push(translate(service, model, &request.related)?);
@@ -132,7 +132,7 @@ fn service_state(service: Option<&Value>, name: &str) -> State {
 }
 
 fn framework_state(observed: Option<&Value>) -> State {
-    match model_status::progress(observed) {
+    match progress::of(observed) {
         Progress::Ready => State::holds(),
         Progress::Failed { kind: "NoSupportingRuntime", message, .. } => {
             State::fails("FrameworkNotSupported", message)

@@ -3,8 +3,8 @@
 use purlin_sdk::serde_json::Value;
 use purlin_sdk::{FieldError, Object as _, fault};
 
-use crate::names::{AUTOSCALER, CONTAINER};
-use crate::predictor::FRAMEWORKS;
+use crate::names::{self, AUTOSCALER, CONTAINER};
+use crate::predictor::{FRAMEWORKS, described};
 use crate::scaling;
 
 /// Who may scale a service. Here the gateway does in any case, unless nobody is to.
@@ -32,6 +32,9 @@ pub(crate) fn service(service: &Value) -> Vec<FieldError> {
         return errors;
     };
     implementation(predictor, &mut errors);
+    if names::is_mesh(service) {
+        mesh(predictor, &mut errors);
+    }
     if let Some(class) = service.annotation(AUTOSCALER).filter(|class| !AUTOSCALERS.contains(class)) {
         let reason = format!("it must be one of {}", AUTOSCALERS.join(", "));
         errors.push(fault::field(format!("metadata.annotations[{AUTOSCALER}]"), class, reason));
@@ -51,6 +54,20 @@ pub(crate) fn service(service: &Value) -> Vec<FieldError> {
         ));
     }
     errors
+}
+
+/// A model that shares an address with others says what it is and where.
+fn mesh(predictor: &Value, errors: &mut Vec<FieldError>) {
+    let Some(described) = described(predictor) else {
+        let reason = "with the deployment mode ModelMesh a predictor names its model: set model, or leave the \
+                      annotation out for containers of your own";
+        errors.push(fault::field("spec.predictor.model", "", reason));
+        return;
+    };
+    if ["storageUri", "storage"].iter().all(|field| described.model.at(&[field]).is_none()) {
+        let reason = "say where the model is: set storageUri, or storage with key and path";
+        errors.push(fault::field(format!("spec.predictor.{}.storage", described.key), "", reason));
+    }
 }
 
 /// Exactly one thing serves.

@@ -2,7 +2,7 @@
 
 mod world;
 
-use dialect_kserve::KServe;
+use dialect_kserve::KServe as Subject;
 use proptest::prelude::*;
 use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{Context, Dialect as _, SyncRequest};
@@ -102,9 +102,9 @@ fn damage(object: &mut Value, place: prop::sample::Index, with: Value) {
 }
 
 fn asks(request: &SyncRequest) {
-    let first = KServe::sync(request);
-    assert_eq!(first, KServe::sync(request), "the same request gave another answer");
-    let _ = KServe::related(&request.context, &request.parent);
+    let first = Subject::sync(request);
+    assert_eq!(first, Subject::sync(request), "the same request gave another answer");
+    let _ = Subject::related(&request.context, &request.parent);
 }
 
 proptest! {

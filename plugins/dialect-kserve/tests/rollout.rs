@@ -4,6 +4,7 @@ mod world;
 
 use std::path::Path;
 
+use dialect_kserve::KServe as Subject;
 use purlin_sdk::Object as _;
 use purlin_sdk::serde_json::{Value, json};
 use world::{World, documents};
@@ -213,7 +214,7 @@ fn a_revision_that_was_not_seen_yet_is_not_made_twice() {
     let mut request = world.request(&key);
     assert_eq!(request.children.len(), 3);
     request.children.clear();
-    let answer = <dialect_kserve::KServe as purlin_sdk::Dialect>::sync(&request).expect("no fault");
+    let answer = <Subject as purlin_sdk::Dialect>::sync(&request).expect("no fault");
     assert_eq!(answer.children[0].name(), revision(1));
 }
 
@@ -378,4 +379,62 @@ fn language_models_are_served_by_containers_or_by_their_format() {
     }
     assert_eq!(service["status"]["appliedConfigs"][0]["name"], "vllm-base");
     assert!(world.events.iter().any(|event| event.contains("spec.prefill")), "{:?}", world.events);
+}
+
+#[test]
+fn services_of_a_mesh_share_an_address_and_are_loaded_by_need() {
+    let mut world = World::default();
+    manifest("modelmesh").into_iter().for_each(|object| world.apply(object));
+    world.settle();
+    let name = "example-onnx-isvc";
+    let (first, second) = (format!("{name}-predictor-00001"), format!("{name}-predictor-00002"));
+    let spec = &world.get("Model", &first)["spec"];
+    assert_eq!(
+        spec["scaling"],
+        json!({
+            "minReplicas": 0, "idleSeconds": 86_400, "maxReplicas": 0, "metric": "concurrency", "concurrency": 0,
+        })
+    );
+    assert_eq!(spec["source"]["secretKey"], "localMinIO");
+    let other = &world.get("Model", "example-sklearn-isvc-predictor-00001")["spec"]["source"];
+    assert_eq!(other["uri"], "storage:///sklearn/mnist-svm.joblib");
+    let route = &world.get("Route", name)["spec"];
+    assert_eq!(route["sharedHosts"][0], "modelmesh-serving.default.");
+    assert_eq!((route.get("hosts"), &route["modelHeader"]), (None, &json!("mm-vmodel-id")));
+
+    let said =
+        |world: &World, path: &[&str]| world.get("InferenceService", name)["status"].text(path).to_owned();
+    let states = |world: &World| {
+        let of = |field: &str| said(world, &["modelStatus", "states", field]);
+        [of("activeModelState"), of("targetModelState"), said(world, &["modelStatus", "transitionStatus"])]
+    };
+    assert_eq!(states(&world), ["Pending", "", "UpToDate"]);
+    assert_eq!(said(&world, &["url"]), "");
+    world.set_ready(&first);
+    world.settle();
+    assert_eq!(states(&world), ["Loaded", "", "UpToDate"]);
+    assert_eq!(said(&world, &["url"]), "grpc://modelmesh-serving.default.localhost:8085");
+    assert_eq!(said(&world, &["components", "predictor", "grpcUrl"]), said(&world, &["url"]));
+    assert_eq!(
+        said(&world, &["components", "predictor", "restUrl"]),
+        "http://modelmesh-serving.default.localhost:8085"
+    );
+    assert_eq!(said(&world, &["deploymentMode"]), "ModelMesh");
+    let service = world.get("InferenceService", name);
+    let kinds: Vec<_> =
+        service.items(&["status", "conditions"]).iter().map(|one| one.text(&["type"])).collect();
+    assert_eq!(kinds, ["PredictorReady", "Ready"]);
+    assert!(service.is_true("Ready"));
+
+    // A revision that cannot be loaded blocks, and what answers goes on.
+    world.edit("InferenceService", name, |service| {
+        service["spec"]["predictor"]["onnx"]["storageUri"] = "s3://nowhere/x".into();
+    });
+    world.settle();
+    assert_eq!(states(&world), ["Loaded", "Pending", "InProgress"]);
+    world.set_failed(&second);
+    world.settle();
+    assert_eq!(states(&world), ["Loaded", "FailedToLoad", "BlockedByFailedLoad"]);
+    assert_eq!(said(&world, &["modelStatus", "lastFailureInfo", "modelRevisionName"]), second);
+    assert!(world.get("InferenceService", name).is_true("Ready"));
 }

@@ -57,7 +57,13 @@ async fn route(core: &Arc<Core>, request: Request) -> Result<Response<Body>, Fai
         Relayed::Answered(response) => return Ok(response),
         Relayed::Here(request) => request,
     };
-    if call.route.has_containers(call.view) {
+    // Who speaks another protocol to containers names the model beside the message.
+    if let Some(name) = call.named_by_header(request.headers()).map(str::to_owned) {
+        let served = call.model(&name, request.headers())?;
+        if served.config.container {
+            return proxy::forward_grpc(&mut call, &served, request).await;
+        }
+    } else if call.route.has_containers(call.view) {
         let served = call.any_model(request.headers())?;
         if served.config.container {
             return proxy::forward_grpc(&mut call, &served, request).await;

@@ -48,6 +48,10 @@ impl Inference {
     }
 
     fn served(&self, call: &mut Call, name: &str, version: &str) -> Result<Arc<Served>, Failure> {
+        let name = match name {
+            "" => call.named_by_header(&self.headers).unwrap_or_default(),
+            name => name,
+        };
         let served = call.model(name, &self.headers)?;
         v2::check_version(&served, Some(version))?;
         Ok(served)

@@ -125,6 +125,26 @@ async fn every_method_answers() {
 }
 
 #[tokio::test]
+async fn a_header_names_the_model_where_the_message_does_not() {
+    let mut table = table();
+    table.routes[0].model_header = Some("x-model".to_owned());
+    let (address, _) = start(&table, GatewayConfig::default()).await;
+    let mut client = client(&address.to_string());
+    let mut code = async |name: &str, header: Option<&'static str>| {
+        let mut request = Request::new(ModelInferRequest { model_name: name.to_owned(), ..sum() });
+        if let Some(header) = header {
+            request.metadata_mut().insert("x-model", header.parse().unwrap());
+        }
+        let answer: Result<ModelInferResponse, _> = call(&mut client, "ModelInfer", request).await;
+        answer.map_or_else(|status| status.code(), |_| Code::Ok)
+    };
+    assert_eq!(code("", Some("arithmetic")).await, Code::Ok);
+    assert_eq!(code("arithmetic", Some("arithmetic")).await, Code::Ok);
+    assert_eq!(code("", Some("nobody")).await, Code::NotFound);
+    assert_eq!(code("", None).await, Code::NotFound);
+}
+
+#[tokio::test]
 async fn errors_have_their_codes() {
     let mut locked = table();
     locked.routes.push(RouteConfig {

@@ -21,6 +21,10 @@ pub struct RouteConfig {
     pub name: String,
     /// Complete hosts. `*` is every host that no route has.
     pub hosts: Vec<String>,
+    /// Complete hosts that routes of the namespace share: who has the model by the name in a request answers it.
+    pub shared_hosts: Vec<String>,
+    /// A header that names the model where the request itself does not.
+    pub model_header: Option<String>,
     /// Who answers.
     pub backends: Vec<BackendConfig>,
     /// A model that is given the requests instead. It asks the backends under the tag `predictor`.

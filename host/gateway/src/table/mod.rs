@@ -1,6 +1,8 @@
 //! The routing table: which models a host or a path leads to. It is compiled once from plain structs and then only read.
 
 mod config;
+mod placed;
+mod shared;
 mod split;
 
 use std::borrow::Cow;
@@ -8,12 +10,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use sha2::{Digest as _, Sha256};
 
 pub use config::{
     BackendConfig, BatchConfig, GraphConfig, LoggingConfig, ModelConfig, NodeConfig, NodeKind, RouteConfig,
     StepConfig, Sticky, TableConfig,
 };
+pub(crate) use placed::Placed;
+use shared::Shared;
 pub(crate) use split::Split;
 
 use crate::failure::Failure;
@@ -64,34 +69,13 @@ pub(crate) struct Route {
     pub(crate) explainer: Option<Arc<Served>>,
     pub(crate) graph: Option<Graph>,
     /// Where several gateways share the models among them: what decides whose it is.
-    pub(crate) shared: Option<Shared>,
+    pub(crate) placed: Option<Placed>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) sticky: Option<Sticky>,
+    /// Names the model where the request itself does not.
+    pub(crate) model_header: Option<HeaderName>,
     /// Hashes, so that comparing them tells nothing about the tokens, their lengths included.
     tokens: Option<Vec<[u8; 32]>>,
-}
-
-/// What decides which of several gateways answers.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) group: Box<str>,
-    pub(crate) models: Box<[ModelKey]>,
-}
-
-impl Shared {
-    /// Of the models that may answer; none where servers elsewhere are among them, which every gateway reaches alike. Where
-    /// they are of several groups, the first of these decides: one gateway has them all.
-    fn of(members: &[Arc<Served>]) -> Option<Shared> {
-        if members.iter().any(|model| model.config.container) {
-            return None;
-        }
-        let group = |model: &Arc<Served>| {
-            let own = model.config.group.as_deref().unwrap_or(&model.key.name);
-            format!("{}/{own}", model.key.namespace)
-        };
-        let group = members.iter().map(group).min()?.into_boxed_str();
-        Some(Shared { group, models: members.iter().map(|model| model.key.clone()).collect() })
-    }
 }
 
 /// Who answers under one tag.
@@ -237,6 +221,7 @@ impl Table {
             .map(|model| (ModelKey::new(model.namespace.clone(), model.name.clone()), model))
             .collect();
         let mut table = Table::default();
+        let mut shared = Shared::default();
         let mut problems = Vec::new();
         let looping = crate::graph::looping_routes(&config.routes);
         for route in &config.routes {
@@ -260,10 +245,15 @@ impl Table {
                 }
             };
             match compile(route, &mut model) {
-                Ok(compiled) => table.add(route, Arc::new(compiled), report),
+                Ok(compiled) => {
+                    let compiled = Arc::new(compiled);
+                    shared.add(route, &compiled);
+                    table.add(route, compiled, report);
+                }
                 Err(problem) => report(problem),
             }
         }
+        shared.bind(&mut table, &mut problems);
         (table, problems)
     }
 
@@ -389,19 +379,29 @@ fn compile(config: &RouteConfig, model: &mut dyn FnMut(&str) -> Arc<Served>) -> 
     }
     let graph = config.graph.as_ref().map(Graph::compile).transpose()?;
     let explainer = config.explainer.as_deref().map(&mut *model);
-    let shared = match (&graph, &config.transformer) {
+    let placed = match (&graph, &config.transformer) {
         // Its steps have routes of their own.
         (Some(_), _) => None,
         // It stands before the others, and asks them.
-        (None, Some(transformer)) => Shared::of(&[model(transformer)]),
+        (None, Some(transformer)) => Placed::of(&[model(transformer)]),
         (None, None) => {
             let backends = members.iter().map(|(_, model)| model.clone());
-            Shared::of(&backends.chain(own.clone()).chain(explainer.clone()).collect::<Vec<_>>())
+            Placed::of(&backends.chain(own.clone()).chain(explainer.clone()).collect::<Vec<_>>())
         }
     };
     if config.backends.is_empty() && config.models.is_empty() && graph.is_none() {
         return Err("it has neither backends nor models nor a graph".to_owned());
     }
+    let model_header = match config.model_header.as_deref().map(str::parse::<HeaderName>) {
+        None => None,
+        Some(Ok(name)) => Some(name),
+        Some(Err(_)) => {
+            let name = config.model_header.as_deref().unwrap_or_default();
+            return Err(format!(
+                "modelHeader {name:?} cannot be the name of a header; use letters, digits and '-'"
+            ));
+        }
+    };
     let hash = |token: &String| Sha256::digest(token.as_bytes()).into();
     Ok(Route {
         namespace: config.namespace.clone(),
@@ -410,9 +410,10 @@ fn compile(config: &RouteConfig, model: &mut dyn FnMut(&str) -> Arc<Served>) -> 
         tags,
         explainer,
         graph,
-        shared,
+        placed,
         timeout: config.timeout,
         sticky: config.sticky.clone(),
+        model_header,
         tokens: config.tokens.as_ref().map(|tokens| tokens.iter().map(hash).collect()),
     })
 }

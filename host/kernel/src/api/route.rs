@@ -33,6 +33,15 @@ pub struct RouteSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub hosts: Vec<String>,
+    /// Hosts, in the same form, that routes of the namespace share: the one that has the model by the name in a request
+    /// answers it. `timeoutSeconds` of a route does not count there, and one with `auth` or a graph cannot share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub shared_hosts: Vec<String>,
+    /// A header (in gRPC: metadata) that names the model where the request itself does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub model_header: Option<String>,
     /// Who answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

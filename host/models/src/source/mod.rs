@@ -8,6 +8,9 @@
 //! | `s3://BUCKET/PATH`, `gs://BUCKET/PATH` | an object, or all below a path |
 //! | `hf://ORGANISATION/NAME[:REVISION][/PATH]` | a repository of a model hub, or what of it is at a path |
 //! | `oci://REGISTRY/REPOSITORY:TAG` | the folder `/models` of an image, or the files of an artifact |
+//! | `storage://BUCKET/PATH` | one of these, of the kind that the credentials name |
+//!
+//! `storage:`, `s3:` and `gs:` may leave the bucket to the credentials (`s3:///PATH`).
 //!
 //! # Guarantees
 //! Those who want the same at once share one download. One that was cut off goes on where it was. What is here is checked
@@ -27,6 +30,7 @@ mod listing;
 mod local;
 mod objects;
 mod progress;
+mod stored;
 mod tar;
 
 use std::collections::HashMap;
@@ -284,9 +288,10 @@ impl Sources {
 
 impl Reader {
     async fn read(&self, request: &SourceRequest, progress: &Progress) -> Result<Fetched, SourceError> {
-        let uri = request.uri.as_str();
         let none = Credentials::default();
         let credentials = request.credentials.as_ref().unwrap_or(&none);
+        let uri = stored::complete(&request.uri, credentials)?;
+        let uri = uri.as_ref();
         let gathering = Gathering {
             cache: &self.cache,
             uri,

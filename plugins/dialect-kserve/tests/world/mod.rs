@@ -1,14 +1,18 @@
 //! A cluster in memory: it stores objects, asks the dialect as the kernel does, applies its answers, and lets Models and
 //! Routes become ready when it is told to. What a real server adds to an object (defaults, generations) it adds too.
+//! Dialects of serving share it: each of their tests says which one is its `Subject`.
 
 #![allow(dead_code, unreachable_pub)]
+
+pub mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use dialect_kserve::KServe;
 use purlin_sdk::serde_json::{Value, json};
 use purlin_sdk::{Context, Dialect as _, Event, Fault, Object as _, Selector, SyncRequest};
+
+use super::Subject;
 
 /// Kind and name.
 pub type Key = (String, String);
@@ -25,7 +29,8 @@ pub struct World {
     minute: u64,
 }
 
-const OWNED: &[&str] = &["InferenceService", "TrainedModel", "InferenceGraph", "LLMInferenceService"];
+const OWNED: &[&str] =
+    &["InferenceService", "TrainedModel", "InferenceGraph", "LLMInferenceService", "Predictor"];
 const CLUSTER: &[&str] = &["ClusterServingRuntime"];
 
 impl World {
@@ -86,7 +91,7 @@ impl World {
         let parent_object = self.objects[parent].clone();
         let children = self.owners.iter().filter(|(_, owner)| *owner == parent);
         let children = children.filter_map(|(child, _)| self.objects.get(child)).cloned().collect();
-        let selectors = KServe::related(&context, &parent_object).expect("a selection");
+        let selectors = Subject::related(&context, &parent_object).expect("a selection");
         let selects = |object: &&Value| selectors.iter().any(|selector| selected(selector, object));
         let related = self.objects.values().filter(selects).cloned().collect();
         SyncRequest { context, parent: parent_object, children, related }
@@ -100,8 +105,8 @@ impl World {
         for parent in parents {
             self.minute += 1;
             let request = self.request(&parent);
-            let answer = KServe::sync(&request)?;
-            assert_eq!(Ok(&answer), KServe::sync(&request).as_ref(), "the same request gave another answer");
+            let answer = Subject::sync(&request)?;
+            assert_eq!(Ok(&answer), Subject::sync(&request).as_ref(), "the same request gave another answer");
             self.events.extend(answer.events.iter().map(told));
             let mut wanted = BTreeSet::new();
             for child in answer.children {
@@ -162,8 +167,10 @@ impl World {
                 .all(|backend| ready.contains(backend.text(&["model"])));
             let transformer = route.text(&["spec", "transformer"]);
             let answers = answers && (transformer.is_empty() || ready.contains(transformer));
+            let shared = route.items(&["spec", "sharedHosts"]).first().and_then(Value::as_str);
+            let host = shared.map_or_else(|| format!("{name}.default."), str::to_owned);
             route["status"] = json!({
-                "url": format!("http://{name}.default.localhost:8085"),
+                "url": format!("http://{host}localhost:8085"),
                 "pathUrl": format!("http://127.0.0.1:8085/serving/default/{name}/"),
                 "conditions": [{
                     "type": "Ready", "status": if answers { "True" } else { "False" }, "reason": "Models", "message": "",
@@ -239,12 +246,19 @@ pub fn documents(path: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// The manifests that the tests of the whole program apply too.
-pub fn manifests() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/manifests");
-    let entries = std::fs::read_dir(root.join("kserve")).expect("tests/manifests/kserve");
+/// Manifests in a folder of those that the tests of the whole program apply too.
+pub fn folder(name: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/manifests").join(name);
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    files.push(root.join("kserve-huggingface.yaml"));
+    files.sort();
+    files
+}
+
+/// Those of KServe.
+pub fn manifests() -> Vec<PathBuf> {
+    let mut files = folder("kserve");
+    files.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/manifests/kserve-huggingface.yaml"));
     files.sort();
     files
 }

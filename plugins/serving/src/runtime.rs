@@ -3,6 +3,10 @@
 //! One that the user names has to fit. Otherwise those that offer themselves for the format (`autoSelect`) are looked at:
 //! a namespace's own before the cluster's, then by priority, then by protocol, the newest first. Where none is there the
 //! format is left to Purlin's own plugins.
+//!
+//! Models that share a server (ModelMesh) have runtimes with `multiModel`, the others those without. A server to which
+//! models are told by calls serves nothing when its container is started by itself, and nobody makes these calls here: where
+//! it is one of those that ModelMesh knows (`builtInAdapter`) its format says enough, and others are not taken.
 
 use std::cmp::Reverse;
 
@@ -28,21 +32,29 @@ const OF_KSERVE: &[&str] = &[
     "kserve-autogluonserver",
 ];
 
+/// The same of ModelMesh.
+const OF_MODELMESH: &[&str] = &["triton-2.x", "mlserver-0.x", "mlserver-1.x", "ovms-1.x", "torchserve-0.x"];
+
 /// What is asked of a runtime.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'a> {
-    pub(crate) format: &'a str,
-    pub(crate) version: &'a str,
+pub struct Wanted<'a> {
+    /// The format of the model.
+    pub format: &'a str,
+    /// Its version; empty where the user has not said.
+    pub version: &'a str,
     /// Empty where the user has not said.
-    pub(crate) protocol: &'a str,
+    pub protocol: &'a str,
     /// The runtime that the user named, or empty.
-    pub(crate) runtime: &'a str,
-    pub(crate) multi_node: bool,
+    pub runtime: &'a str,
+    /// Whether a replica is on several nodes.
+    pub multi_node: bool,
+    /// Whether it is for models that share a server.
+    pub multi_model: bool,
 }
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Found<'a> {
+pub enum Found<'a> {
     /// This ServingRuntime or ClusterServingRuntime.
     Runtime(&'a Value),
     /// A plugin that serves the format.
@@ -51,13 +63,15 @@ pub(crate) enum Found<'a> {
 
 /// Why a named runtime cannot be taken: the reason as KServe has it in `lastFailureInfo`, and its words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) reason: &'static str,
-    pub(crate) message: &'static str,
+pub struct Refusal {
+    /// One word.
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: &'static str,
 }
 
 /// All runtimes that a service can see.
-pub(crate) fn selectors() -> [Selector; 2] {
+pub fn selectors() -> [Selector; 2] {
     ["ServingRuntime", "ClusterServingRuntime"].map(|kind| Selector {
         api_version: V1ALPHA1.to_owned(),
         kind: kind.to_owned(),
@@ -71,15 +85,19 @@ pub(crate) fn selectors() -> [Selector; 2] {
 ///
 /// # Errors
 /// Why the one that the user named cannot be taken.
-pub(crate) fn select<'a>(wanted: Wanted<'_>, related: &'a [Value]) -> Result<Found<'a>, Refusal> {
+pub fn select<'a>(wanted: Wanted<'_>, related: &'a [Value]) -> Result<Found<'a>, Refusal> {
     if !wanted.runtime.is_empty() {
         return named(wanted, related);
     }
-    let protocol = if wanted.protocol.is_empty() { "v1" } else { wanted.protocol };
+    let protocol = match wanted.protocol {
+        "" if !wanted.multi_model => "v1",
+        protocol => protocol,
+    };
     let mut candidates: Vec<&Value> = runtimes(related)
         .filter(|runtime| {
             !is(runtime, "disabled")
-                && !is(runtime, "multiModel")
+                && is(runtime, "multiModel") == wanted.multi_model
+                && !is_told(runtime)
                 && runtime.at(&["spec", "workerSpec"]).is_some() == wanted.multi_node
                 && offers(runtime, wanted, true)
                 && speaks(runtime, protocol)
@@ -102,11 +120,16 @@ fn named<'a>(wanted: Wanted<'_>, related: &'a [Value]) -> Result<Found<'a>, Refu
     let of_kind =
         |kind| runtimes(related).find(|object| object.is(V1ALPHA1, kind) && object.name() == wanted.runtime);
     let Some(runtime) = of_kind("ServingRuntime").or_else(|| of_kind("ClusterServingRuntime")) else {
-        if OF_KSERVE.contains(&wanted.runtime) {
-            return Ok(Found::Format);
-        }
-        return refuse("RuntimeNotRecognized", "Waiting for runtime to become available");
+        let own = if wanted.multi_model { OF_MODELMESH } else { OF_KSERVE };
+        return match wanted.multi_model {
+            _ if own.contains(&wanted.runtime) => Ok(Found::Format),
+            true => refuse("RuntimeNotRecognized", "Specified runtime name not recognized"),
+            false => refuse("RuntimeNotRecognized", "Waiting for runtime to become available"),
+        };
     };
+    if wanted.multi_model && !is(runtime, "multiModel") {
+        return refuse("RuntimeNotRecognized", "Specified runtime has no spec.multiModel: true");
+    }
     if is(runtime, "disabled") {
         return refuse("RuntimeDisabled", "Specified runtime is disabled");
     }
@@ -122,7 +145,21 @@ fn named<'a>(wanted: Wanted<'_>, related: &'a [Value]) -> Result<Found<'a>, Refu
             "Specified runtime does not support specified framework/version",
         );
     }
-    Ok(Found::Runtime(runtime))
+    match wanted.multi_model && is_told(runtime) {
+        true if runtime.at(&["spec", "builtInAdapter"]).is_some() => Ok(Found::Format),
+        true => refuse(
+            "NoSupportingRuntime",
+            "Specified runtime is told its models by calls to spec.grpcEndpoint, which nobody makes here; a runtime \
+             without it has to serve the files in /mnt/models",
+        ),
+        false => Ok(Found::Runtime(runtime)),
+    }
+}
+
+/// Whether its server is told which models to serve, in place of finding them when it starts.
+fn is_told(runtime: &Value) -> bool {
+    let says = |field: &str| runtime.at(&["spec", field]).is_some();
+    is(runtime, "multiModel") && (says("builtInAdapter") || says("grpcEndpoint"))
 }
 
 fn runtimes(related: &[Value]) -> impl Iterator<Item = &Value> {
@@ -148,7 +185,7 @@ fn offers(runtime: &Value, wanted: Wanted<'_>, by_itself: bool) -> bool {
 
 fn speaks(runtime: &Value, protocol: &str) -> bool {
     let protocols = runtime.items(&["spec", "protocolVersions"]);
-    protocols.is_empty() || protocols.iter().any(|other| other == protocol)
+    protocol.is_empty() || protocols.is_empty() || protocols.iter().any(|other| other == protocol)
 }
 
 /// The runtime's priority for a format; the first entry of that name counts.
@@ -170,8 +207,14 @@ mod tests {
 
     use super::*;
 
-    const ASKED: Wanted<'_> =
-        Wanted { format: "sklearn", version: "", protocol: "", runtime: "", multi_node: false };
+    const ASKED: Wanted<'_> = Wanted {
+        format: "sklearn",
+        version: "",
+        protocol: "",
+        runtime: "",
+        multi_node: false,
+        multi_model: false,
+    };
 
     fn runtime(kind: &str, name: &str, format: Value, protocols: Value) -> Value {
         json!({
@@ -236,5 +279,37 @@ mod tests {
         assert_eq!(chosen(Wanted { protocol: "v2", ..named("v1") }, &related), "NoSupportingRuntime");
         assert_eq!(chosen(Wanted { format: "onnx", ..named("v1") }, &related), "NoSupportingRuntime");
         assert_eq!(chosen(named("kserve-mlserver"), &related), "format");
+    }
+
+    #[test]
+    fn models_that_share_a_server_have_runtimes_of_their_own() {
+        let multi = |name: &str, more: Value| {
+            let mut runtime = runtime("ServingRuntime", name, sklearn(1), json!(["grpc-v2"]));
+            runtime["spec"]["multiModel"] = true.into();
+            for (field, value) in more.as_object().into_iter().flatten() {
+                runtime["spec"][field] = value.clone();
+            }
+            runtime
+        };
+        let single = runtime("ServingRuntime", "single", sklearn(9), json!([]));
+        let known = multi(
+            "known",
+            json!({"builtInAdapter": {"serverType": "mlserver"}, "grpcEndpoint": "port:8085"}),
+        );
+        let told = multi("told", json!({"grpcEndpoint": "port:8085"}));
+        let mut related = vec![single, known, told];
+        let shared = Wanted { multi_model: true, ..ASKED };
+        assert_eq!(chosen(ASKED, &related), "single");
+        assert_eq!(chosen(shared, &related), "format");
+        let named = |runtime| Wanted { runtime, ..shared };
+        assert_eq!(chosen(named("single"), &related), "RuntimeNotRecognized");
+        assert_eq!(chosen(named("known"), &related), "format");
+        assert_eq!(chosen(named("told"), &related), "NoSupportingRuntime");
+        assert_eq!(chosen(named("mlserver-1.x"), &related), "format");
+        assert_eq!(chosen(named("gone"), &related), "RuntimeNotRecognized");
+        related.push(multi("own", json!({})));
+        assert_eq!(chosen(shared, &related), "own");
+        assert_eq!(chosen(Wanted { protocol: "v1", ..shared }, &related), "format");
+        assert_eq!(chosen(ASKED, &related), "single");
     }
 }

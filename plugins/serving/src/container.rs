@@ -56,17 +56,17 @@ const OF_A_POD: &[&str] =
     &["volumes", "nodeSelector", "affinity", "tolerations", "imagePullSecrets", "hostIPC"];
 
 /// The Pod's fields of a component.
-pub(crate) fn pod(component: &Value) -> Value {
+pub fn pod(component: &Value) -> Value {
     fields(component, |name| !NOT_OF_A_POD.contains(&name))
 }
 
 /// The container's fields of `spec.predictor.model` and the like.
-pub(crate) fn own(model: &Value) -> Value {
+pub fn own(model: &Value) -> Value {
     fields(model, |name| !NOT_OF_A_CONTAINER.contains(&name))
 }
 
 /// The Pod's fields of a runtime, without its containers.
-pub(crate) fn pod_of_runtime(runtime: &Value) -> Value {
+pub fn pod_of_runtime(runtime: &Value) -> Value {
     fields(runtime, |name| OF_A_POD.contains(&name))
 }
 
@@ -90,7 +90,7 @@ fn merge_key(list: &str) -> Option<&'static str> {
 
 /// What becomes of the arguments of a container when more come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Arguments {
+pub enum Arguments {
     /// They follow, as in an InferenceService.
     Append,
     /// They replace them, as in an LLMInferenceService.
@@ -98,7 +98,7 @@ pub(crate) enum Arguments {
 }
 
 /// Puts `over` on top of `base`, as a strategic merge patch of a Pod does.
-pub(crate) fn merge(base: &mut Value, over: &Value, arguments: Arguments) {
+pub fn merge(base: &mut Value, over: &Value, arguments: Arguments) {
     let (Value::Object(fields), Value::Object(changes)) = (&mut *base, over) else {
         *base = over.clone();
         return;
@@ -133,7 +133,7 @@ fn merge_item(items: &mut Vec<Value>, item: &Value, key: &str, arguments: Argume
 ///
 /// # Errors
 /// The placeholder that `lookup` does not know.
-pub(crate) fn fill_in(value: &mut Value, lookup: &impl Fn(&str) -> Option<String>) -> Result<(), String> {
+pub fn fill_in(value: &mut Value, lookup: &impl Fn(&str) -> Option<String>) -> Result<(), String> {
     match value {
         Value::String(text) if text.contains("{{") => *text = filled(text, lookup)?,
         Value::Array(items) => items.iter_mut().try_for_each(|item| fill_in(item, lookup))?,
@@ -162,7 +162,7 @@ fn filled(text: &str, lookup: &impl Fn(&str) -> Option<String>) -> Result<String
 }
 
 /// `.Name`, `.Namespace`, `.Labels.x` and `.Annotations.x` of an object.
-pub(crate) fn of_metadata(object: &Value, path: &str) -> Option<String> {
+pub fn of_metadata(object: &Value, path: &str) -> Option<String> {
     let of_map = |map: &str, key: &str| object.at(&["metadata", map, key]).and_then(Value::as_str);
     // A label that is not there is the empty text, as a missing key of a map is in Go.
     let found = match path {
@@ -178,7 +178,7 @@ pub(crate) fn of_metadata(object: &Value, path: &str) -> Option<String> {
 }
 
 /// The image with its tag replaced. A digest stays what it is.
-pub(crate) fn with_tag(image: &str, tag: &str) -> String {
+pub fn with_tag(image: &str, tag: &str) -> String {
     if image.contains('@') {
         return image.to_owned();
     }
@@ -191,13 +191,13 @@ pub(crate) fn with_tag(image: &str, tag: &str) -> String {
 }
 
 /// The container that serves: the one called so, else the first.
-pub(crate) fn serving(containers: &[Value]) -> Option<usize> {
+pub fn serving(containers: &[Value]) -> Option<usize> {
     let named = containers.iter().position(|container| container.text(&["name"]) == CONTAINER);
     named.or((!containers.is_empty()).then_some(0))
 }
 
 /// `spec.container` of a Model, from a Pod whose containers are complete.
-pub(crate) fn model(component: &Value, extra: &Value, mut pod: Value) -> Value {
+pub fn model(component: &Value, extra: &Value, mut pod: Value) -> Value {
     let containers = pod.items(&["containers"]);
     let index = serving(containers).unwrap_or_default();
     let (port, grpc) = ports(containers.get(index).unwrap_or(&Value::Null));
