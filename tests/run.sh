@@ -35,7 +35,7 @@ case $suite in
     pytest serving/test_kserve_client.py --junit-xml="$reports/$suite-kserve.xml" "$@" || failed=$?
     exit "$failed"
     ;;
-  serving-long) pytest serving -m long -s "$@" ;;
+  serving-long) pytest serving/test_steady.py -m long -s "$@" ;;
   hostile) pytest hostile "$@" ;;
   console) pytest console "$@" ;;
   supply) supply/build.sh && pytest supply "$@" ;;
