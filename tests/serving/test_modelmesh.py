@@ -65,7 +65,7 @@ def kubectl(place, home, s3):
         "secret_access_key": stores.SECRET,
         "endpoint_url": f"http://{s3}",
         "default_bucket": "modelmesh-example-models",
-        "region": "us-south",
+        "region": "us-east-1",
     }
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "storage-config"}}
     apply(kubectl, {**secret, "stringData": {"localMinIO": json.dumps(entry)}})

@@ -64,10 +64,16 @@ fn events(predictor: &Value, status: &Value) -> Vec<Event> {
     if was && !is {
         tell(Severity::Warning, "PredictorUnavailable", format!("Predictor {name} no longer answers"));
     }
-    let said = |status: &Value, field: &str| status.text(&["lastFailureInfo", field]).to_owned();
-    let message = said(status, "message");
-    if !message.is_empty() && message != said(&predictor["status"], "message") {
-        tell(Severity::Warning, &said(status, "reason"), message);
+    // A Model that is tried again may fail in other words each time: once is enough for it.
+    let said = |status: &Value| {
+        let text = |field: &str| status.text(&["lastFailureInfo", field]).to_owned();
+        let (reason, model, message) = (text("reason"), text("modelId"), text("message"));
+        let words = if model.is_empty() { message.clone() } else { model };
+        ((reason, words), message)
+    };
+    let (failure, message) = said(status);
+    if !message.is_empty() && failure != said(&predictor["status"]).0 {
+        tell(Severity::Warning, &failure.0, message);
     }
     events
 }
