@@ -16,6 +16,9 @@ pub struct HostInference {
 }
 
 impl HostInference {
+    /// The backends for graphs, by name, in their own order.
+    pub const GRAPH_BACKENDS: [&'static str; 2] = ["tract", "ort"];
+
     /// With the backend that needs no install, and with ONNX Runtime where its library is found: in `library`, or in the
     /// usual places.
     pub fn new(library: Option<PathBuf>, settings: &Settings) -> Self {

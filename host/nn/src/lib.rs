@@ -16,7 +16,7 @@ pub use backend::{
     Backend, Candle, Decoding, Device, Encoding, Graph, LanguageBackend, LanguageModel, LoadOptions,
     ModelFile, Ort, Sampling, TensorInfo, Token, Tract,
 };
-pub use backends::{Backends, LoadedGraph, LoadedLanguageModel, Preference, Settings, UnknownBackend};
+pub use backends::{Backends, LoadedGraph, LoadedLanguageModel, Preference, Settings};
 pub use error::NnError;
 pub use model::{
     Chunk, FinishReason, GenerateRequest, Generation, GenerationSettings, InferError, InferRequest,

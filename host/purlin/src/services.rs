@@ -1,5 +1,6 @@
 //! What the host does for plugins, put together from the command line.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ pub(crate) struct ServiceArgs {
     pub(crate) onnxruntime: Option<PathBuf>,
     /// What computes ONNX models, the best first: `tract` (built in), `ort` (ONNX Runtime); by default `ort,tract` with
     /// --onnxruntime, else `tract,ort`
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", value_parser = backends)]
     pub(crate) onnx_backends: Option<Preference>,
     /// Where events of plugins with the capability `events` go: a URL that takes CloudEvents over HTTP
     #[arg(long, env = "K_SINK", value_name = "URL", help_heading = "Plugins")]
@@ -28,6 +29,15 @@ pub(crate) struct ServiceArgs {
     /// More certificate authorities (PEM) that requests of plugins with the capability `http` trust
     #[arg(long, value_name = "FILE", help_heading = "Plugins")]
     pub(crate) egress_ca: Option<PathBuf>,
+}
+
+/// Names with commas between them, or `auto`.
+fn backends(text: &str) -> Result<Preference, String> {
+    let known = ["auto", HostInference::GRAPH_BACKENDS[0], HostInference::GRAPH_BACKENDS[1]];
+    match text.split(',').map(str::trim).find(|name| !known.contains(name)) {
+        Some(name) => Err(format!("{name:?} is no backend; there are: {}", known.join(", "))),
+        None => text.parse().map_err(|never: Infallible| match never {}),
+    }
 }
 
 impl ServiceArgs {
@@ -53,7 +63,7 @@ impl ServiceArgs {
         // Who names the library wants it to be used: it is quicker at most graphs, and slower to load them.
         let preference = match (&self.onnx_backends, &self.onnxruntime) {
             (Some(preference), _) => preference.clone(),
-            (None, Some(_)) => "ort,tract".parse().context("--onnxruntime")?,
+            (None, Some(_)) => backends("ort,tract").map_err(anyhow::Error::msg)?,
             (None, None) => Preference::default(),
         };
         let settings = Settings { preference, ..Settings::default() };

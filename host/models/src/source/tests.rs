@@ -115,7 +115,7 @@ async fn what_cannot_be_read_says_whether_it_may_come() {
         ("pvc://claim/other", "SourceUnavailable", true),
         ("ftp://example.com/model", "SourceUnsupported", false),
         ("models/digits", "SourceInvalid", false),
-        ("s3://", "SourceInvalid", false),
+        ("s3://", "SourceInvalid", true),
         ("hf://name", "SourceInvalid", false),
         ("oci://name", "SourceInvalid", false),
         ("", "SourceInvalid", false),
