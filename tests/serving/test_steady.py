@@ -85,10 +85,12 @@ def test_nothing_fails_in_minutes_of_change(kubectl, models, gateway):
             time.sleep(4)
             ready(kubectl, "digits")
         done.append("canary and upgrade")
-        # A server that is killed, as its node's failure would.
-        os.kill(requests.post(predict, json={"instances": [1]}, timeout=60).json()["pid"], signal.SIGKILL)
+        # A server that is killed, as its node's failure would. Not each time: one that ended often is started again ever later,
+        # as in any cluster, and in the end both would be waited for.
+        if round_ % 3 == 1:
+            os.kill(requests.post(predict, json={"instances": [1]}, timeout=60).json()["pid"], signal.SIGKILL)
+            done.append("kill")
         time.sleep(6)
-        done.append("kill")
         # Silence, until the model is out of memory, and all clients at once.
         plugin.paused.set()
         latest = lambda: [m["status"].get("replicas") for m in kubectl.json("get", "models")["items"] if "digits" in m["metadata"]["name"]]
