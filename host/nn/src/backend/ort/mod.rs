@@ -42,8 +42,10 @@ impl Ort {
                     }
                     None => TensorRT::default(),
                 };
+                // By itself it rounds what matrices are made of to TF32, which has three digits.
+                let cuda = CUDA::default().with_tf32(false);
                 // A graph that was to run on the graphics processor must not quietly run elsewhere.
-                vec![tensorrt.build(), CUDA::default().build().error_on_failure()]
+                vec![tensorrt.build(), cuda.build().error_on_failure()]
             }
         }
     }
