@@ -131,6 +131,8 @@ impl Backend for Ort {
 }
 
 fn on_gpu(reason: &str) -> String {
+    // What failed, without the place in ONNX Runtime's sources.
+    let reason = reason.split_once(" : FAIL : ").map_or(reason, |(_, reason)| reason).trim();
     format!(
         "{reason}; install ONNX Runtime's GPU build (the Python package onnxruntime-gpu has it), CUDA and cuDNN, and for \
          TensorRT its libraries"
@@ -232,5 +234,19 @@ fn bytes(file: &ModelFile) -> u64 {
                 files.filter(|file| file.file_name().to_str().is_some_and(|other| other.starts_with(name)));
             its.filter_map(|file| std::fs::metadata(file.path()).ok()).map(|metadata| metadata.len()).sum()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::on_gpu;
+
+    #[test]
+    fn what_is_missing_on_a_gpu_is_said_in_one_line() {
+        let library = "libcublasLt.so.13: cannot open shared object file";
+        let said =
+            format!("/sources/bridge.cc:2043 Provider& Get() [ONNXRuntimeError] : 1 : FAIL : {library}\n");
+        assert!(on_gpu(&said).starts_with("libcublasLt.so.13: cannot open shared object file; install ONNX"));
+        assert!(on_gpu("built without CUDA").starts_with("built without CUDA; install"));
     }
 }
