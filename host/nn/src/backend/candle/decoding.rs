@@ -1,6 +1,8 @@
 //! Generations: a model with its threads, and one sequence of tokens that goes on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::Device as Place;
 
 use super::attention::Cache;
 use super::config::Extent;
@@ -15,24 +17,49 @@ const MOST_AT_ONCE: usize = 512;
 /// Attention's scores of so many elements are held at once, about.
 const SCORES: usize = 1 << 24;
 
-/// The threads of one model's computations; the process's own where nothing is said.
-pub(super) struct Pool(Option<rayon::ThreadPool>);
+/// Where one model's computations run.
+pub(super) enum Pool {
+    /// On the threads of the process.
+    Shared,
+    /// On threads of the model's own.
+    Own(rayon::ThreadPool),
+    /// On a graphics processor, one after the other, whichever model they are of. Candle gives each thread a stream, and all
+    /// of them the same memory for intermediate results of quantised products and of cuBLAS: two at once would overwrite
+    /// what the other has there. That is no loss: a step of a generation is over when it has been given to the device.
+    Device(Place),
+}
+
+/// Held by who computes on a graphics processor.
+static TURN: Mutex<()> = Mutex::new(());
 
 impl Pool {
-    /// So many threads; 0 for the process's own.
-    pub(super) fn new(threads: usize) -> Result<Pool, NnError> {
+    /// For computations on `place`; on the processor, with so many threads, or 0 for the process's own.
+    pub(super) fn new(threads: usize, place: &Place) -> Result<Pool, NnError> {
+        if !place.is_cpu() {
+            return Ok(Pool::Device(place.clone()));
+        }
         if threads == 0 {
-            return Ok(Pool(None));
+            return Ok(Pool::Shared);
         }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|error| NnError::Failed(format!("no threads could be started: {error}")))?;
-        Ok(Pool(Some(pool)))
+        Ok(Pool::Own(pool))
     }
 
-    fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        match &self.0 {
-            Some(pool) => pool.install(work),
-            None => work(),
+    /// Computes. What it gave to a device is complete when this returns, so that other threads may use it.
+    pub(super) fn run<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T, NnError> + Send,
+    ) -> Result<T, NnError> {
+        match self {
+            Pool::Shared => work(),
+            Pool::Own(pool) => pool.install(work),
+            Pool::Device(place) => {
+                let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+                let result = work();
+                let complete = place.synchronize().map_err(failed);
+                result.and_then(|value| complete.map(|()| value))
+            }
         }
     }
 }
@@ -115,18 +142,18 @@ impl Sequence {
     /// Goes on with tokens, and gives the logits behind the last one. There is at least one.
     pub(super) fn extend(&mut self, tokens: &[u32]) -> Result<Vec<f32>, NnError> {
         let Sequence { shared, caches, length } = self;
-        let logits = shared.pool.run(|| {
+        shared.pool.run(|| {
             let (mut rest, mut logits) = (tokens, None);
             while !rest.is_empty() {
                 // The longer the sequence, the fewer tokens: what attention holds stays about the same.
                 let fits = SCORES / (shared.extent.heads * (*length + MOST_AT_ONCE));
                 let (piece, behind) = rest.split_at(rest.len().min(fits.clamp(1, MOST_AT_ONCE)));
-                logits = Some(shared.network.forward(piece, *length, caches)?);
+                logits = Some(shared.network.forward(piece, *length, caches).map_err(failed)?);
                 (*length, rest) = (*length + piece.len(), behind);
             }
-            logits.map(|logits| logits.to_vec1::<f32>()).transpose()
-        });
-        Ok(logits.map_err(failed)?.unwrap_or_default())
+            let logits = logits.map(|logits| logits.to_vec1::<f32>()).transpose().map_err(failed)?;
+            Ok(logits.unwrap_or_default())
+        })
     }
 }
 
@@ -155,5 +182,46 @@ impl Decoding for CandleDecoding {
         self.left = left - 1;
         self.next = vec![token.id];
         Ok(Some(token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use candle_core::Device as Place;
+
+    use super::Pool;
+    use crate::error::NnError;
+
+    #[test]
+    fn on_a_device_there_is_one_computation_at_a_time() {
+        let busy = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    // Each as another model would.
+                    let pool = Pool::Device(Place::Cpu);
+                    for _ in 0..20 {
+                        let alone = pool.run(|| {
+                            let alone = !busy.swap(true, Ordering::SeqCst);
+                            std::thread::sleep(Duration::from_micros(100));
+                            busy.store(false, Ordering::SeqCst);
+                            Ok(alone)
+                        });
+                        assert!(alone.unwrap());
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_does_not_keep_the_device() {
+        let pool = Pool::Device(Place::Cpu);
+        let panicking = || pool.run(|| -> Result<(), NnError> { panic!("on purpose") });
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panicking)).is_err());
+        assert_eq!(pool.run(|| Ok(3)).unwrap(), 3);
     }
 }

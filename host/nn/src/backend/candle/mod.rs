@@ -20,7 +20,7 @@ use std::sync::Arc;
 use candle_core::{Device as Place, Tensor};
 
 use self::attention::Cache;
-use self::config::Architecture;
+use self::config::{Architecture, Extent};
 use self::decoding::{CandleModel, Pool};
 use self::gguf::Gguf;
 use self::gpt2::Gpt2;
@@ -51,7 +51,7 @@ impl LanguageBackend for Candle {
         let unavailable =
             |reason| NnError::NoBackend { encoding: Encoding::Ggml, device: options.device, reason };
         let place = place(options.device).map_err(unavailable)?;
-        let pool = Pool::new(options.threads)?;
+        let pool = Pool::new(options.threads, &place)?;
         Ok(Arc::new(read(file, &place, pool)?))
     }
 }
@@ -64,11 +64,21 @@ fn place(device: Device) -> Result<Place, String> {
     }
 }
 
+/// One for the process: models share the kernels, which take a while to be loaded, and the memory for intermediate results,
+/// which candle never gives back.
 #[cfg(feature = "cuda")]
 fn gpu() -> Result<Place, String> {
-    Place::new_cuda(0).map_err(|error| {
+    use std::sync::{Mutex, PoisonError};
+
+    static FOUND: Mutex<Option<Place>> = Mutex::new(None);
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(place) = &*found {
+        return Ok(place.clone());
+    }
+    let place = Place::new_cuda(0).map_err(|error| {
         format!("no NVIDIA GPU can be used; install its driver and CUDA's libraries: {error}")
-    })
+    })?;
+    Ok(found.insert(place).clone())
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -92,29 +102,32 @@ fn read(file: &ModelFile, place: &Place, pool: Pool) -> Result<CandleModel, NnEr
         return Err(NnError::Unreadable(reason.to_owned()));
     };
     let is_config = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    if is_config { read_checkpoint(path, place, pool) } else { read_gguf(path, place, pool) }
+    let (network, extent, bytes) =
+        pool.run(|| if is_config { read_checkpoint(path, place) } else { read_gguf(path, place) })?;
+    Ok(CandleModel::new(network, extent, bytes, pool))
 }
 
-fn read_checkpoint(config: &Path, place: &Place, pool: Pool) -> Result<CandleModel, NnError> {
+/// A network, its size, and the bytes of its weights.
+type Loaded = (Box<dyn Network>, Extent, u64);
+
+fn read_checkpoint(config: &Path, place: &Place) -> Result<Loaded, NnError> {
     let architecture = Architecture::of_file(config)?;
     let folder = config.parent().unwrap_or_else(|| Path::new("."));
-    let mut checkpoint = Checkpoint::open(folder, place)?;
-    build(&architecture, &mut checkpoint, pool)
+    build(&architecture, &mut Checkpoint::open(folder, place)?)
 }
 
-fn read_gguf(path: &Path, place: &Place, pool: Pool) -> Result<CandleModel, NnError> {
+fn read_gguf(path: &Path, place: &Place) -> Result<Loaded, NnError> {
     let mut gguf = Gguf::open(path, place)?;
     let architecture = gguf.architecture()?;
-    build(&architecture, &mut gguf, pool)
+    build(&architecture, &mut gguf)
 }
 
-fn build(architecture: &Architecture, weights: &mut dyn Weights, pool: Pool) -> Result<CandleModel, NnError> {
+fn build(architecture: &Architecture, weights: &mut dyn Weights) -> Result<Loaded, NnError> {
     let network: Box<dyn Network> = match architecture {
         Architecture::Llama(config) => Box::new(Llama::read(config, weights)?),
         Architecture::Gpt2(config) => Box::new(Gpt2::read(config, weights)?),
     };
-    let extent = architecture.extent();
-    Ok(CandleModel::new(network, extent, weights.bytes(), pool))
+    Ok((network, architecture.extent(), weights.bytes()))
 }
 
 fn failed(error: candle_core::Error) -> NnError {

@@ -81,8 +81,7 @@ impl Checkpoint {
         }
         // A processor computes with FP32 only; a GPU with what most of the model is in.
         if !place.is_cpu() {
-            let largest = checkpoint.tensors.values().max_by_key(|entry| entry.length);
-            checkpoint.datatype = largest.map_or(DType::F32, |entry| entry.datatype);
+            checkpoint.datatype = prevailing(checkpoint.tensors.values());
         }
         Ok(checkpoint)
     }
@@ -163,6 +162,18 @@ impl Weights for Checkpoint {
     }
 }
 
+/// What most of the tensors' bytes are in, of the types that a GPU computes with; the most exact where there is none.
+fn prevailing<'a>(entries: impl Iterator<Item = &'a Entry>) -> DType {
+    let mut bytes = [(DType::BF16, 0), (DType::F16, 0), (DType::F32, 0)];
+    for entry in entries {
+        let of_type = bytes.iter_mut().find(|(datatype, _)| *datatype == entry.datatype);
+        if let Some((_, bytes)) = of_type {
+            *bytes += entry.length;
+        }
+    }
+    bytes.into_iter().max_by_key(|(_, bytes)| *bytes).map_or(DType::F32, |(datatype, _)| datatype)
+}
+
 /// The files that an index names.
 fn of_index(path: &Path) -> Result<Vec<String>, NnError> {
     #[derive(Deserialize)]
@@ -222,9 +233,10 @@ fn entries(header: &[u8], size: u64, file: usize) -> Result<Vec<(String, Entry)>
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
     use proptest::prelude::{any, proptest};
 
-    use super::entries;
+    use super::{entries, prevailing};
 
     #[test]
     fn tensors_lie_within_their_file() {
@@ -236,6 +248,35 @@ mod tests {
         }
         let huge = r#"{"w":{"dtype":"F32","shape":[18446744073709551615,2],"data_offsets":[0,24]}}"#;
         assert!(entries(huge.as_bytes(), 24, 0).is_err());
+    }
+
+    #[test]
+    fn a_gpu_computes_with_the_type_of_most_bytes() {
+        let of = |tensors: &[(&str, u64)]| {
+            let (mut header, mut end) = (serde_json::Map::new(), 0);
+            for (index, (datatype, bytes)) in tensors.iter().enumerate() {
+                let size = match *datatype {
+                    "U8" => 1,
+                    "BF16" | "F16" => 2,
+                    "F32" => 4,
+                    _ => 8,
+                };
+                let offsets = [end, end + bytes];
+                let stated =
+                    serde_json::json!({"dtype": datatype, "shape": [bytes / size], "data_offsets": offsets});
+                header.insert(index.to_string(), stated);
+                end += bytes;
+            }
+            let found = entries(&serde_json::to_vec(&header).unwrap(), end, 0).unwrap();
+            prevailing(found.iter().map(|(_, entry)| entry))
+        };
+        assert_eq!(of(&[("F32", 40), ("BF16", 24), ("BF16", 24)]), DType::BF16);
+        assert_eq!(of(&[("F16", 48), ("BF16", 24)]), DType::F16);
+        // Nothing can be computed with indices and masks, and FP64 is not worth its time.
+        assert_eq!(of(&[("I64", 800), ("U8", 800), ("F64", 800), ("F16", 24)]), DType::F16);
+        assert_eq!(of(&[("F64", 800)]), DType::F32);
+        assert_eq!(of(&[("F32", 24), ("BF16", 24)]), DType::F32);
+        assert_eq!(of(&[]), DType::F32);
     }
 
     proptest! {

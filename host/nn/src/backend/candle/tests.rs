@@ -27,7 +27,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn model(name: &str) -> CandleModel {
-    read(&ModelFile::Path(fixture(name)), &Place::Cpu, Pool::new(0).unwrap()).unwrap()
+    read(&ModelFile::Path(fixture(name)), &Place::Cpu, Pool::new(0, &Place::Cpu).unwrap()).unwrap()
 }
 
 fn reference(folder: &str) -> Reference {
@@ -115,10 +115,11 @@ fn the_context_is_the_end_and_so_are_stops() {
 fn what_is_missing_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.json");
-    let refused = || match read(&ModelFile::Path(config.clone()), &Place::Cpu, Pool::new(0).unwrap()) {
-        Err(NnError::Unreadable(reason)) => reason,
-        other => panic!("{:?}", other.map(|_| ())),
-    };
+    let refused =
+        || match read(&ModelFile::Path(config.clone()), &Place::Cpu, Pool::new(0, &Place::Cpu).unwrap()) {
+            Err(NnError::Unreadable(reason)) => reason,
+            other => panic!("{:?}", other.map(|_| ())),
+        };
     assert!(refused().contains("config.json: No such file"));
     let text = std::fs::read_to_string(fixture("tiny-gpt2/config.json")).unwrap();
     std::fs::write(&config, &text).unwrap();

@@ -42,8 +42,10 @@ impl Ort {
                     }
                     None => TensorRT::default(),
                 };
+                // By itself it rounds what matrices are made of to TF32, which has three digits.
+                let cuda = CUDA::default().with_tf32(false);
                 // A graph that was to run on the graphics processor must not quietly run elsewhere.
-                vec![tensorrt.build(), CUDA::default().build().error_on_failure()]
+                vec![tensorrt.build(), cuda.build().error_on_failure()]
             }
         }
     }
@@ -129,6 +131,8 @@ impl Backend for Ort {
 }
 
 fn on_gpu(reason: &str) -> String {
+    // What failed, without the place in ONNX Runtime's sources.
+    let reason = reason.split_once(" : FAIL : ").map_or(reason, |(_, reason)| reason).trim();
     format!(
         "{reason}; install ONNX Runtime's GPU build (the Python package onnxruntime-gpu has it), CUDA and cuDNN, and for \
          TensorRT its libraries"
@@ -230,5 +234,19 @@ fn bytes(file: &ModelFile) -> u64 {
                 files.filter(|file| file.file_name().to_str().is_some_and(|other| other.starts_with(name)));
             its.filter_map(|file| std::fs::metadata(file.path()).ok()).map(|metadata| metadata.len()).sum()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::on_gpu;
+
+    #[test]
+    fn what_is_missing_on_a_gpu_is_said_in_one_line() {
+        let library = "libcublasLt.so.13: cannot open shared object file";
+        let said =
+            format!("/sources/bridge.cc:2043 Provider& Get() [ONNXRuntimeError] : 1 : FAIL : {library}\n");
+        assert!(on_gpu(&said).starts_with("libcublasLt.so.13: cannot open shared object file; install ONNX"));
+        assert!(on_gpu("built without CUDA").starts_with("built without CUDA; install"));
     }
 }
