@@ -303,6 +303,18 @@ fn outgoing(
         // It was for the gateway.
         headers.remove(header::AUTHORIZATION);
     }
+    Ok(identified(call, parts, uri, headers, body, grpc))
+}
+
+/// A request to a server, by the names that the call has: its own and its trace's.
+pub(crate) fn identified(
+    call: &Call,
+    parts: &request::Parts,
+    uri: Uri,
+    mut headers: HeaderMap,
+    body: Sent,
+    grpc: bool,
+) -> http::Request<Sent> {
     if let Ok(id) = HeaderValue::from_str(&call.request_id) {
         headers.insert(REQUEST_ID, id);
     }
@@ -314,7 +326,7 @@ fn outgoing(
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     *request.version_mut() = if grpc { Version::HTTP_2 } else { Version::HTTP_11 };
-    Ok(request)
+    request
 }
 
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {

@@ -2,14 +2,13 @@
 //! the others hand its requests on as they came, whatever their protocol. A gateway that does not take a request is left
 //! alone for a while; where none does, the request is answered here.
 
-use http::{HeaderName, HeaderValue, Response, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Response, Uri, header};
 
 use crate::body::Body;
-use crate::call::{Call, REQUEST_ID, Request};
+use crate::call::{Call, Request};
 use crate::core::Deadline;
 use crate::failure::Failure;
-use crate::proxy::{REPLAYED, Sent, gone, incoming, remove_hop_by_hop, source};
-use crate::trace::TRACEPARENT;
+use crate::proxy::{REPLAYED, Sent, gone, identified, incoming, remove_hop_by_hop, source};
 
 /// On a request that another gateway handed on. It goes no further.
 ///
@@ -111,16 +110,5 @@ fn outgoing(
     } else {
         headers.remove(header::CONTENT_LENGTH);
     }
-    if let Ok(id) = HeaderValue::from_str(&call.request_id) {
-        headers.insert(REQUEST_ID, id);
-    }
-    if let Some(trace) = call.trace.header() {
-        headers.insert(TRACEPARENT, trace);
-    }
-    let mut request = http::Request::new(body);
-    *request.method_mut() = parts.method.clone();
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
-    *request.version_mut() = if grpc { Version::HTTP_2 } else { Version::HTTP_11 };
-    Ok(request)
+    Ok(identified(call, parts, uri, headers, body, grpc))
 }

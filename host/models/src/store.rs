@@ -129,6 +129,8 @@ impl ModelStore {
         if let Some(present) = entries.get(&key)
             && present.recipe.revision == recipe.revision
             && Arc::ptr_eq(&present.recipe.plugin, &recipe.plugin)
+            // A plugin that monitors may have come since.
+            && present.recipe.watch.is_some() == recipe.watch.is_some()
         {
             let credentials = recipe.source.and_then(|source| source.credentials);
             *present.credentials.lock().unwrap_or_else(PoisonError::into_inner) = credentials;

@@ -157,6 +157,8 @@ pub(crate) async fn wait_ready(
         let current = plugin.status.as_ref().and_then(|status| status.digest.as_deref()) == Some(*digest);
         let done = match &readiness {
             Readiness::Ready => current,
+            // The kind that it reads may be another's who is not ready yet; it is tried again.
+            Readiness::Failed { reason, .. } if reason == "KindUnavailable" && waiting.len() > 1 => false,
             Readiness::Failed { .. } => true,
             Readiness::Pending => false,
         };
