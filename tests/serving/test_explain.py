@@ -86,6 +86,9 @@ def test_drift_is_seen_and_its_statistic_is_scipys(kubectl, models, gateway):
         resource("Route", "watched", {"backends": [{"model": "watched", "weight": 100}]}),
     )
     ready(kubectl, "watched")
+    # The plugin that compares comes when a model asks for it; what is sent before is not seen.
+    collecting = lambda: condition(kubectl, "models", "watched", "Drift").get("reason") == "Collecting"
+    until("the requests are looked at", collecting, 60)
 
     def send(rows):
         url = f"http://{gateway}/serving/{kubectl.namespace}/watched/v2/models/watched/infer"
