@@ -67,20 +67,20 @@ pub(crate) async fn on_demand(client: Client, mut waiting: Vec<FirstParty>) {
             }
         };
         let wanted = wanted(&model);
-        let Some(at) =
-            waiting.iter().position(|plugin| plugin.formats.iter().any(|one| wanted.contains(&one)))
-        else {
-            continue;
-        };
-        let plugin = waiting.swap_remove(at);
-        let name = plugin.name.clone();
-        match install(&client, vec![plugin.clone()]).await {
-            Ok(_) => {
-                tracing::info!(plugin = name, model = %model.name_any(), "installed for a model that needs it")
-            }
-            Err(error) => {
-                tracing::warn!(plugin = name, %error, "could not be installed; tried again");
-                waiting.push(plugin);
+        let is_wanted = |plugin: &FirstParty| plugin.formats.iter().any(|one| wanted.contains(&one));
+        // All of them now: the model says nothing new until it has what it lacks.
+        let (needed, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_wanted);
+        waiting = rest;
+        for plugin in needed {
+            let name = plugin.name.clone();
+            match install(&client, vec![plugin.clone()]).await {
+                Ok(_) => {
+                    tracing::info!(plugin = name, model = %model.name_any(), "installed for a model that needs it")
+                }
+                Err(error) => {
+                    tracing::warn!(plugin = name, %error, "could not be installed; tried again");
+                    waiting.push(plugin);
+                }
             }
         }
     }
