@@ -303,6 +303,9 @@ const LATEST: u64 = 3_600_000;
 /// A fault, cut to what can be shown.
 pub(super) fn shown(fault: Fault) -> Fault {
     match fault {
+        Fault::Invalid(fields) if fields.is_empty() => {
+            Fault::Failed("the plugin refuses what it was given and does not say why".to_owned())
+        }
         Fault::Invalid(mut fields) => {
             fields.truncate(FAULT_FIELDS);
             // All of them together are one message.
@@ -425,6 +428,7 @@ mod tests {
         assert_eq!(shown(short.clone()), short);
         assert_eq!(shown(Fault::Failed("why".to_owned())), Fault::Failed("why".to_owned()));
         assert!(matches!(shown(Fault::Failed(" ".to_owned())), Fault::Failed(text) if text.contains("why")));
+        assert!(matches!(shown(Fault::Invalid(Vec::new())), Fault::Failed(text) if text.contains("why")));
         let never = Fault::Retry(Retry { after_ms: u64::MAX, reason: String::new() });
         assert!(matches!(shown(never), Fault::Retry(retry) if retry.after_ms == 3_600_000));
     }
