@@ -64,6 +64,7 @@ impl From<InferError> for Failure {
         let message = error.to_string();
         match error {
             InferError::Invalid(_) | InferError::Unsupported(_) => Failure::invalid(message),
+            InferError::TooLarge(_) => Failure::new(StatusCode::PAYLOAD_TOO_LARGE, message),
             InferError::Overloaded { retry_after, .. } => {
                 Failure { retry_after: Some(retry_after), ..Failure::unavailable(message) }
             }

@@ -20,6 +20,9 @@ use crate::served::Served;
 /// A collected text is at most so large.
 const MAX_TEXT: usize = 16 << 20;
 
+/// A collected text has at most so many pieces: each takes memory, also one without text.
+const MAX_PIECES: usize = 1 << 20;
+
 /// Pieces that are made ahead of a client that reads slowly.
 const AHEAD: usize = 16;
 /// After the deadline, an error is given so long to be taken.
@@ -75,11 +78,15 @@ impl Generating {
         let mut whole = Generated { prompt_tokens: self.prompt_tokens, ..Generated::default() };
         while let Some(chunk) = self.chunks.next().await {
             let chunk = chunk?;
+            let too_long = |what| {
+                let message = format!("the generated text is longer than {what}; ask for a stream");
+                Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+            };
             if whole.text.len() + chunk.text.len() > MAX_TEXT {
-                return Err(Failure::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    format!("the generated text is larger than {MAX_TEXT} bytes; ask for a stream"),
-                ));
+                return Err(too_long(format!("{MAX_TEXT} bytes")));
+            }
+            if whole.pieces.len() == MAX_PIECES {
+                return Err(too_long(format!("{MAX_PIECES} pieces")));
             }
             whole.text.push_str(&chunk.text);
             whole.tokens = whole.tokens.saturating_add(chunk.tokens);
@@ -190,10 +197,20 @@ async fn next(running: &mut Running) -> Option<Result<Chunk, Failure>> {
     if running.ended {
         return None;
     }
+    // Pieces that are there at once, one after another, would leave no time to others, nor to the clock.
+    tokio::task::consume_budget().await;
+    if Instant::now() >= running.deadline.at {
+        running.ended = true;
+        return Some(Err(Failure::deadline(running.deadline.limit)));
+    }
     let chunk = match running.deadline.bound(running.chunks.next()).await {
         Ok(Some(Ok(chunk))) => Ok(chunk),
         Ok(Some(Err(error))) => Err(error.into()),
-        Ok(None) => return None,
+        Ok(None) => {
+            // It must not be asked again, which who has no first piece does.
+            running.ended = true;
+            return None;
+        }
         Err(failure) => Err(failure),
     };
     match &chunk {

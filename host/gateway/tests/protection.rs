@@ -164,6 +164,28 @@ async fn a_client_that_does_not_read_keeps_nothing_from_others() {
     assert!(!all.ends_with(b"0\r\n\r\n"));
 }
 
+#[tokio::test]
+async fn a_text_without_end_is_cut_in_time_though_each_piece_is_there_at_once() {
+    let table = only(ModelConfig { timeout: Some(Duration::from_millis(50)), ..model("story") });
+    let running = start(GatewayConfig::default(), &table).await;
+    let body = json!({"text_input": "for ever"}).to_string();
+    let reply = running.post("/v2/models/story/generate", &body).await;
+    assert!(matches!(reply.status, 500 | 504), "{}", reply.text());
+    let reply = running.post("/v2/models/story/generate_stream", &body).await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.text().trim_end().ends_with(r#"data: {"error":"no answer within 50ms"}"#));
+}
+
+#[tokio::test]
+async fn a_text_of_no_pieces_is_empty() {
+    let running = start_usual().await;
+    let body = json!({"text_input": "nothing"}).to_string();
+    let reply = running.post("/v2/models/story/generate", &body).await;
+    assert_eq!((reply.status, reply.json()["text_output"].as_str()), (200, Some("")));
+    let reply = running.post("/v2/models/story/generate_stream", &body).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, ""));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_idle_connections_do_not_hurt() {
     let running = start_usual().await;

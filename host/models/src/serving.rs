@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
@@ -88,6 +88,8 @@ pub struct Serving {
     served: Arc<Served>,
     gateway: Gateway,
     config: ServingConfig,
+    /// All Models as they are now, once they are watched.
+    models: OnceLock<Store<Model>>,
 }
 
 /// Why an attempt failed; it is made again.
@@ -153,7 +155,7 @@ impl Serving {
         gateway: Gateway,
         config: ServingConfig,
     ) -> Self {
-        Serving { access, stages, served, gateway, config }
+        Serving { access, stages, served, gateway, config, models: OnceLock::new() }
     }
 
     /// Runs until `stop`.
@@ -162,6 +164,7 @@ impl Serving {
         let changed = Arc::new(Notify::new());
         let (models, follow_models) =
             follow(Api::<Model>::all(serving.access.client.clone()), changed.clone());
+        let _ = serving.models.set(models.clone());
         let (routes, follow_routes) =
             follow(Api::<Route>::all(serving.access.client.clone()), changed.clone());
         let control = {
@@ -255,6 +258,13 @@ impl Serving {
             tokens.insert((namespace, route.name_any()), let_in);
         }
         tokens
+    }
+
+    /// Whether a Model is gone, or another one by now.
+    fn is_past(&self, model: &Model) -> bool {
+        let Some(models) = self.models.get() else { return false };
+        let present = models.get(&ObjectRef::from_obj(model));
+        present.is_none_or(|present| is_later(&present, model))
     }
 
     fn forget_the_gone(&self, models: &Store<Model>) {
@@ -550,6 +560,11 @@ impl Serving {
     }
 }
 
+/// Whether a Model as it is now asks for something else than it did.
+fn is_later(present: &Model, model: &Model) -> bool {
+    present.uid() != model.uid() || present.metadata.generation > model.metadata.generation
+}
+
 /// An item whenever this process got more to write in.
 fn regained(holdings: &Holdings) -> impl Stream<Item = ()> + Send + Sync + use<> {
     changes(holdings.terms())
@@ -665,7 +680,13 @@ async fn reconcile(model: Arc<Model>, serving: Arc<Serving>) -> Result<Action, S
         loop {
             tokio::select! {
                 verdict = &mut serve => break (verdict?, told),
-                _ = looks.tick() => told |= serving.tell_progress(&model, &key).await,
+                _ = looks.tick() => {
+                    // A load may take minutes. Nobody waits for that of a Model that is gone or has changed: it ends here.
+                    if serving.is_past(&model) {
+                        return Ok(Action::requeue(Duration::from_secs(1)));
+                    }
+                    told |= serving.tell_progress(&model, &key).await;
+                }
             }
         }
     };
@@ -762,4 +783,26 @@ fn status(model: &Model, verdict: &Verdict, now: Timestamp) -> ModelStatus {
     }
     status.observed_generation = generation;
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use purlin_kernel::api::{Model, ModelSpec};
+
+    use super::is_later;
+
+    #[test]
+    fn a_model_is_another_one_by_its_generation_or_its_identity() {
+        let model = |uid: &str, generation| {
+            let mut model = Model::new("m", ModelSpec::default());
+            (model.metadata.uid, model.metadata.generation) = (Some(uid.to_owned()), Some(generation));
+            model
+        };
+        let loading = model("one", 2);
+        assert!(!is_later(&loading, &loading));
+        assert!(is_later(&model("one", 3), &loading));
+        assert!(is_later(&model("other", 1), &loading));
+        // What is watched elsewhere may come late.
+        assert!(!is_later(&model("one", 1), &loading));
+    }
 }

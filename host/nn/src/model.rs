@@ -177,6 +177,9 @@ pub enum InferError {
     /// The model cannot be asked for this, such as text from one that only takes tensors.
     #[error("{0}")]
     Unsupported(String),
+    /// More than the model can take at once. Says what the limit is.
+    #[error("{0}")]
+    TooLarge(String),
     /// Too many requests; it may be tried again.
     #[error("too many requests: {reason}")]
     Overloaded {

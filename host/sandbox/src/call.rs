@@ -19,6 +19,7 @@ use crate::engine::{SLICE, TABLE_ELEMENTS};
 use crate::error::CallError;
 use crate::plugin::{Core, Subject};
 use crate::quota::{self, Account};
+use crate::serving::AnswerTooLarge;
 use crate::wasi::Wasi;
 
 /// One function of the contract with its arguments.
@@ -294,6 +295,8 @@ pub(crate) fn store(
 /// Gives a store that is used again what each call may use.
 pub(crate) fn renew(store: &mut Store<CallState>, deadline: Instant) {
     store.data_mut().deadline = deadline;
+    // What was refused in an earlier call, and borne, is not why this one fails.
+    store.data_mut().meter.refused = None;
     let output = store.data().plugin.limits.output;
     store.set_hostcall_fuel(output);
     store.set_epoch_deadline(SLICE);
@@ -329,6 +332,9 @@ pub(crate) fn verdict(
         let text = trap.to_string();
         let reason = text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned();
         return CallError::Trap { function, reason, frames: frames(error) };
+    }
+    if let Some(AnswerTooLarge(limit)) = error.downcast_ref() {
+        return CallError::OutputTooLarge { limit: *limit };
     }
     let reason = error.root_cause().to_string();
     // The engine keeps this error's type to itself, so its text is all there is to know it by; a test holds it fast.

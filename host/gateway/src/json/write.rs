@@ -5,6 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use half::{bf16, f16};
 use purlin_nn::{Datatype, Tensor};
 
+/// What has no elements is written in at most so many arrays.
+const EMPTY_ARRAYS: u64 = 4096;
+
 /// A number that JSON has no word for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("for these inputs it has NaN or infinite values, which JSON cannot hold")]
@@ -67,8 +70,8 @@ pub(crate) fn put_data(out: &mut Vec<u8>, tensor: &Tensor) -> Result<(), NotFini
 /// Appends the elements in arrays that are nested as the shape is.
 pub(crate) fn put_nested(out: &mut Vec<u8>, tensor: &Tensor) -> Result<(), NotFinite> {
     let datatype = tensor.datatype();
-    // A shape such as [10^18, 0] has no elements and yet arrays without end.
-    if tensor.is_empty() && tensor.shape().iter().any(|length| *length > 4096) {
+    // A shape such as [4096, 4096, 4096, 0] has no elements and yet arrays without end.
+    if tensor.is_empty() && empty_arrays(tensor.shape()).is_none_or(|arrays| arrays > EMPTY_ARRAYS) {
         out.extend_from_slice(b"[]");
         return Ok(());
     }
@@ -88,6 +91,11 @@ pub(crate) fn put_nested(out: &mut Vec<u8>, tensor: &Tensor) -> Result<(), NotFi
             })
         }
     }
+}
+
+/// How many arrays a shape without elements has at its deepest; `None` where that cannot be counted.
+fn empty_arrays(shape: &[u64]) -> Option<u64> {
+    purlin_nn::tensor::elements(shape.split(|length| *length == 0).next().unwrap_or_default())
 }
 
 fn nested(
@@ -185,6 +193,10 @@ mod tests {
         assert_eq!(nested(&single), json!(7));
         let empty = Tensor::new(Datatype::Int64, vec![2, 0], Bytes::new()).unwrap();
         assert_eq!(nested(&empty), json!([[], []]));
+        let wide = Tensor::new(Datatype::Int64, vec![4096, 4096, 4096, 0, 7], Bytes::new()).unwrap();
+        assert_eq!(nested(&wide), json!([]));
+        let countless = Tensor::new(Datatype::Int64, vec![0, u64::MAX, u64::MAX], Bytes::new()).unwrap();
+        assert_eq!(nested(&countless), json!([]));
         let texts = Tensor::of_texts(&[b"\xff".as_slice(), b"a\"b"]);
         assert_eq!(nested(&texts), json!([{"b64": "/w=="}, "a\"b"]));
     }

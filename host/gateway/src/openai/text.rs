@@ -213,8 +213,8 @@ async fn answer(
     let (mut choices, mut prompt_tokens, mut tokens) = (Vec::new(), 0, 0);
     for (index, prompt) in prompts.into_iter().enumerate() {
         let whole = generate::begin(&call.core, served, request(prompt), deadline).await?.collect().await?;
-        prompt_tokens += whole.prompt_tokens;
-        tokens += whole.tokens;
+        prompt_tokens = whole.prompt_tokens.saturating_add(prompt_tokens);
+        tokens = whole.tokens.saturating_add(tokens);
         choices.push(choice(&heading, index, whole));
     }
     let usage = usage(prompt_tokens, tokens);
@@ -324,7 +324,7 @@ fn streamed(heading: Heading, generating: generate::Generating, include_usage: b
     let counted = shared.clone();
     let pieces = generating.detached().map(move |chunk| match chunk {
         Ok(chunk) => {
-            progress.tokens += chunk.tokens;
+            progress.tokens = progress.tokens.saturating_add(chunk.tokens);
             counted.store(progress.tokens, std::sync::atomic::Ordering::Relaxed);
             let finish = match chunk.finish {
                 Some(_) => finish_text(chunk.finish).into(),

@@ -165,6 +165,16 @@ impl ServedModel for Story {
         if text == "fail" {
             return Err(InferError::Failed("the model failed".to_owned()));
         }
+        if text == "nothing" {
+            // Panics when it is asked behind its end, as streams may.
+            let chunks = futures::stream::unfold((), |()| std::future::ready(None)).boxed();
+            return Ok(Generation { prompt_tokens: 1, chunks });
+        }
+        if text == "for ever" {
+            let piece = Chunk { text: String::new(), tokens: 1, logprob: -0.5, finish: None };
+            let chunks = futures::stream::repeat_with(move || Ok(piece.clone())).boxed();
+            return Ok(Generation { prompt_tokens: 2, chunks });
+        }
         let mut words: Vec<String> = text.split_whitespace().rev().map(|word| format!("{word} ")).collect();
         let prompt_tokens = words.len() as u32;
         let mut finish = FinishReason::Stop;

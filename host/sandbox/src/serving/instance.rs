@@ -95,13 +95,13 @@ impl ModelInstance {
                 Err(fault) => return Ok(Err(fault)),
             };
             let (metadata,) = functions.metadata.call_async(&mut store, (model,)).await?;
-            Ok(Ok((functions, model, metadata)))
+            Ok(Ok((functions, model, convert::metadata(metadata)?)))
         };
         let loaded = clock.run(loading).await;
         let (functions, model, metadata) = clock.finish(&plugin, &store, loaded)?;
         let timeout = request.timeout;
         let instance = ModelInstance { plugin, store, functions, model, timeout, sound: true, _place: place };
-        Ok((instance, convert::metadata(metadata)))
+        Ok((instance, metadata))
     }
 
     /// Whether it may be asked again.
@@ -233,7 +233,7 @@ impl Clock {
         answer: wasmtime::Result<Result<T, Fault>>,
     ) -> Result<T, CallError> {
         let answer = match answer {
-            Ok(answer) => answer.map_err(CallError::Fault),
+            Ok(answer) => answer.map_err(|fault| CallError::Fault(convert::shown(fault))),
             Err(error) => Err(call::verdict(plugin, store.data(), self.function, self.timeout, &error)),
         };
         call::report(plugin, Some(Stage::ServingRuntime), self.function, &answer, self.started);

@@ -19,6 +19,7 @@ use purlin_nn::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub(crate) use convert::AnswerTooLarge;
 pub use files::ModelFiles;
 pub use stages::{Report, Score, Window};
 
@@ -139,7 +140,7 @@ impl Shared {
         let place = Place { shared: Arc::clone(self), _permit: permit };
         let instance = match kept {
             Some(instance) => instance,
-            None => self.load().await.map_err(InferError::from)?.0,
+            None => self.load().await.map_err(convert::not_loaded)?.0,
         };
         Ok((instance, place))
     }
@@ -184,6 +185,7 @@ impl ServedModel for PluginModel {
     async fn infer(&self, request: InferRequest) -> Result<InferResponse, InferError> {
         let shared = &self.shared;
         let (mut instance, _place) = shared.instance().await?;
+        let size = request.inputs.iter().map(|(_, tensor)| tensor.data().len()).sum();
         let call = async move {
             let answer = instance.infer(request).await;
             (instance, answer)
@@ -192,7 +194,7 @@ impl ServedModel for PluginModel {
         if instance.is_sound() {
             shared.put_back(instance);
         }
-        answer.map_err(InferError::from)
+        answer.map_err(|error| convert::unanswered(error, size))
     }
 
     async fn generate(&self, request: GenerateRequest) -> Result<Generation, InferError> {
@@ -240,6 +242,13 @@ async fn next(mut lent: Lent) -> Option<(Result<Chunk, InferError>, Option<Lent>
         Err(error) => return Some((Err(error.into()), None)),
     };
     match chunk {
+        // Nobody asks for more behind the last one.
+        Ok(Some(chunk)) if chunk.finish.is_some() => {
+            if instance.end(running).await.is_ok() {
+                lent.shared.put_back(instance);
+            }
+            Some((Ok(chunk), None))
+        }
         Ok(Some(chunk)) => {
             (lent.instance, lent.running) = (Some(instance), Some(running));
             Some((Ok(chunk), Some(lent)))
