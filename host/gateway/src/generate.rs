@@ -8,7 +8,7 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _};
 use http::{HeaderValue, Response, StatusCode, header};
 use purlin_nn::{Chunk, FinishReason, GenerateRequest, InferError, Prompt, Tasks};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::body::Body;
@@ -53,6 +53,8 @@ impl Generating {
     /// client has stopped to read; and it is where the client is gone.
     pub(crate) fn detached(mut self) -> impl Stream<Item = Result<Chunk, Failure>> + Send + 'static {
         let (sender, receiver) = mpsc::channel(AHEAD);
+        // Beside the pieces, which may have no place left for it.
+        let (late, too_late) = oneshot::channel();
         tokio::spawn(async move {
             let forward = async {
                 while let Some(chunk) = self.chunks.next().await {
@@ -63,13 +65,20 @@ impl Generating {
             };
             tokio::select! {
                 // A little later than the model's own, so that the client is told.
-                _ = tokio::time::timeout_at(self.deadline.at + LATE, forward) => {}
+                ended = tokio::time::timeout_at(self.deadline.at + LATE, forward) => {
+                    if ended.is_err() {
+                        let _ = late.send(Failure::deadline(self.deadline.limit));
+                    }
+                }
                 () = sender.closed() => {}
             }
         });
-        stream::unfold(receiver, |mut receiver| async move {
-            let chunk = receiver.recv().await?;
-            Some((chunk, receiver))
+        stream::unfold((receiver, Some(too_late)), |(mut receiver, mut too_late)| async move {
+            if let Some(chunk) = receiver.recv().await {
+                return Some((chunk, (receiver, too_late)));
+            }
+            let failure = too_late.take()?.await.ok()?;
+            Some((Err(failure), (receiver, None)))
         })
     }
 

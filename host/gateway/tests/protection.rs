@@ -153,8 +153,11 @@ async fn a_client_that_does_not_read_keeps_nothing_from_others() {
         .write_all(&request("POST", "/v2/models/story/generate_stream", &[], body.as_bytes()))
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(running.shelf.leases.load(Ordering::SeqCst), 1);
+    let began = Instant::now();
+    while running.shelf.leases.load(Ordering::SeqCst) != 1 {
+        assert!(began.elapsed() < Duration::from_secs(5), "the model was not asked");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(running.shelf.leases.load(Ordering::SeqCst), 0);
     // And it is cut in the end.

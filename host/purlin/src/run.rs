@@ -71,7 +71,12 @@ pub(crate) async fn run(args: &RunArgs) -> Result<()> {
         &mut metrics,
     );
     let (gateways, known) = tokio::sync::watch::channel(Gateways::new());
-    let beside = || args.cache_dir.with_file_name("models");
+    // A replica's own, as its compiled plugins are: one process at a time keeps models in a folder.
+    let beside = || {
+        let mut name = args.cache_dir.file_name().unwrap_or_default().to_owned();
+        name.push("-models");
+        args.cache_dir.with_file_name(name)
+    };
     let place = Place {
         access: ApiAccess { client: client.clone(), writer: kernel.writer(), events: kernel.events() },
         holdings: holdings.clone(),
