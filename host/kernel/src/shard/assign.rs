@@ -71,13 +71,13 @@ impl Shards {
     }
 }
 
-/// A number that follows from texts, the same in every version.
 /// The member that a key belongs to, by rendezvous hashing (Thaler and Ravishankar, 1998): when a member comes or goes, only the
 /// keys that it gets or had change theirs. Every process that sees the same members comes to the same answer.
 pub fn rendezvous<'a>(key: &str, members: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     members.into_iter().max_by_key(|member| (score(&[member.as_bytes(), key.as_bytes()]), *member))
 }
 
+/// A number that follows from texts, the same in every version.
 fn score(texts: &[&[u8]]) -> u64 {
     let mut hasher = Sha256::new();
     for text in texts {
