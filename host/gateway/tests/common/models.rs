@@ -170,8 +170,9 @@ impl ServedModel for Story {
             let chunks = futures::stream::unfold((), |()| std::future::ready(None)).boxed();
             return Ok(Generation { prompt_tokens: 1, chunks });
         }
-        if text == "for ever" {
-            let piece = Chunk { text: String::new(), tokens: 1, logprob: -0.5, finish: None };
+        if text == "for ever" || text == "a flood" {
+            let text = if text == "a flood" { "w".repeat(500_000) } else { String::new() };
+            let piece = Chunk { text, tokens: 1, logprob: -0.5, finish: None };
             let chunks = futures::stream::repeat_with(move || Ok(piece.clone())).boxed();
             return Ok(Generation { prompt_tokens: 2, chunks });
         }
