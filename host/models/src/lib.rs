@@ -19,6 +19,7 @@ mod serving;
 mod source;
 mod store;
 mod table;
+mod verdict;
 
 pub use access::ApiAccess;
 pub use containers::ContainerConfig;

@@ -17,21 +17,17 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt as _, reflector, watcher};
 use kube::{Api, Error as KubeError, Resource as _, ResourceExt as _};
 use purlin_gateway::{Gateway, ModelKey, ModelState, Models as _};
-use purlin_kernel::EventRecorder;
-use purlin_kernel::api::{
-    API_VERSION, Change, Model, ModelContainer, ModelDevice, ModelStatus, Route, set_condition,
-};
+use purlin_kernel::api::{API_VERSION, Change, Model, ModelContainer, ModelDevice, Route, set_condition};
 use purlin_kernel::shard::Holdings;
 use purlin_nn::{Device, LoadOptions};
-use purlin_sandbox::contract::{Fault, Setting};
-use purlin_sandbox::{CallError, ModelFiles, ModelRequest, Plugin, Stage, StageResolver, Subject};
+use purlin_sandbox::contract::Setting;
+use purlin_sandbox::{ModelFiles, ModelRequest, Plugin, Stage, StageResolver, Subject};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::{Notify, watch};
@@ -44,8 +40,9 @@ use crate::monitor::{Plan, Watch};
 use crate::route::{self, Address};
 use crate::served::Served;
 use crate::source::{Credentials, Fetched, SourceError, SourceRequest};
-use crate::store::{Facts, LoadFailure, Recipe};
+use crate::store::Recipe;
 use crate::table::{self, Tokens};
+use crate::verdict::{Verdict, known, status, tell, was_ready};
 
 /// A request takes at most so long where its model does not say.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -99,51 +96,6 @@ enum ServingError {
     Status(#[source] Box<KubeError>),
     #[error("could not make the Pods")]
     Pods(#[source] Box<KubeError>),
-}
-
-/// What a Model came to.
-struct Verdict {
-    resolved: Result<String, (&'static str, String)>,
-    loaded: Result<(), (&'static str, String)>,
-    facts: Option<Facts>,
-    /// Copies or Pods that answer.
-    replicas: u32,
-    again: Option<Duration>,
-}
-
-impl Verdict {
-    fn failed(
-        resolved: Result<String, (&'static str, String)>,
-        reason: &'static str,
-        message: String,
-        again: Option<Duration>,
-    ) -> Verdict {
-        Verdict { resolved, loaded: Err((reason, message)), facts: None, replicas: 0, again }
-    }
-
-    /// Of a model whose runtime is known; tried again where the failure may pass.
-    fn not_loaded(runtime: String, failure: &LoadFailure) -> Verdict {
-        let (reason, message, passing) = describe(failure);
-        Verdict::failed(Ok(runtime), reason, message, passing.then_some(Duration::from_secs(5)))
-    }
-}
-
-/// Whether this generation of a model could answer at some time.
-fn was_ready(model: &Model) -> bool {
-    model.status.as_ref().is_some_and(|status| {
-        status.observed_generation == model.metadata.generation && status.ready_time.is_some()
-    })
-}
-
-/// The reason of a Pod's trouble as a reason of a condition.
-fn known(reason: &str) -> &'static str {
-    match reason {
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => "ImagePullFailed",
-        "CrashLoopBackOff" | "Error" => "ContainerFailed",
-        "CreateContainerConfigError" | "CreateContainerError" => "ContainerConfigInvalid",
-        "Unschedulable" => "Unschedulable",
-        _ => "ContainerWaiting",
-    }
 }
 
 impl Serving {
@@ -382,7 +334,7 @@ impl Serving {
         let mut recipe = recipe(model, plugin, self.plan(model), credentials);
         recipe.any_device = self.config.any_device;
         let wanted = recipe.stays;
-        let home = self.served.placement.is_home(&table::group_of(model));
+        let home = self.served.placement.is_home(&table::group(model));
         recipe.stays = wanted && home;
         store.put(key.clone(), recipe);
         // Whoever answers for the namespace loads it once to see that it can be; after that it stays where it belongs, or
@@ -603,16 +555,6 @@ where
     (store, followed)
 }
 
-fn describe(failure: &LoadFailure) -> (&'static str, String, bool) {
-    match failure {
-        LoadFailure::Source(error) => (error.reason, error.message.clone(), error.passing),
-        LoadFailure::Plugin(error @ CallError::Fault(Fault::Invalid(_))) => {
-            ("InvalidModel", error.to_string(), false)
-        }
-        LoadFailure::Plugin(error) => ("LoadFailed", error.to_string(), true),
-    }
-}
-
 fn setting(setting: &purlin_kernel::api::Setting) -> Setting {
     Setting { name: setting.name.clone(), value: setting.value.clone() }
 }
@@ -708,81 +650,9 @@ async fn reconcile(model: Arc<Model>, serving: Arc<Serving>) -> Result<Action, S
     Ok(verdict.again.map_or_else(Action::await_change, Action::requeue))
 }
 
-/// Says in an Event what a Model has come to, where that is news. That an idle model leaves memory and comes back is none.
-fn tell(events: &EventRecorder, model: &Model, fresh: &ModelStatus) {
-    let ready =
-        |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == "Ready").cloned();
-    let before = model.status.as_ref().and_then(|status| ready(&status.conditions));
-    let Some(now) = ready(&fresh.conditions) else { return };
-    let good = now.status == "True";
-    let same = before.as_ref().is_some_and(|before| {
-        before.status == now.status
-            && (before.reason == now.reason || good)
-            && before.observed_generation == now.observed_generation
-    });
-    if !same {
-        // Of the reasons for which a model isn't ready, these pass by themselves.
-        let warning =
-            !good && !["Progressing", "Downloading", "ContainerWaiting"].contains(&now.reason.as_str());
-        events.tell(model, warning, &now.reason, &now.message);
-    }
-}
-
 fn again(_: Arc<Model>, error: &ServingError, _: Arc<Serving>) -> Action {
     tracing::warn!(%error, "a model's status is written again");
     Action::requeue(Duration::from_secs(2))
-}
-
-/// The status of a Model by what came of it.
-fn status(model: &Model, verdict: &Verdict, now: Timestamp) -> ModelStatus {
-    let contained = model.spec.container.is_some();
-    let mut status = model.status.clone().unwrap_or_default();
-    let generation = model.metadata.generation;
-    let mut say = |kind, good: bool, reason: &str, message: String| {
-        let change = Change { kind, status: Some(good), reason, message, generation };
-        set_condition(&mut status.conditions, change, now);
-    };
-    match &verdict.resolved {
-        Ok(_) if contained => say("Resolved", true, "Found", "served by containers".to_owned()),
-        Ok(plugin) => say("Resolved", true, "Found", format!("served by the Plugin {plugin}")),
-        Err((reason, message)) => say("Resolved", false, reason, message.clone()),
-    }
-    match &verdict.loaded {
-        Ok(()) => {
-            let (reason, message) = match (verdict.replicas, contained) {
-                (0, _) => (
-                    "Idle",
-                    "the model could answer before, and is brought back by the next request".to_owned(),
-                ),
-                (_, false) => match verdict.facts.as_ref().and_then(|facts| facts.instead.as_ref()) {
-                    Some(reason) => {
-                        ("LoadedOnProcessor", format!("the model is computed on the processor: {reason}"))
-                    }
-                    None => ("Loaded", "the model is in memory".to_owned()),
-                },
-                // How many there are is in `replicas`; here it would make a new condition of each change.
-                (_, true) => ("Running", "replicas can answer".to_owned()),
-            };
-            say("Loaded", true, reason, message.clone());
-            say("Ready", true, reason, message);
-        }
-        Err((reason, message)) => {
-            say("Loaded", false, reason, message.clone());
-            say("Ready", false, reason, message.clone());
-        }
-    }
-    status.runtime = verdict.resolved.as_ref().ok().cloned();
-    status.replicas = verdict.replicas;
-    if let Some(facts) = &verdict.facts {
-        status.digest.clone_from(&facts.digest);
-        status.memory_bytes = i64::try_from(facts.memory).ok();
-    }
-    if verdict.loaded.is_ok() && (status.ready_time.is_none() || status.observed_generation != generation) {
-        let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        status.ready_time = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(second));
-    }
-    status.observed_generation = generation;
-    status
 }
 
 #[cfg(test)]

@@ -87,16 +87,13 @@ fn step(step: &api::GraphStep) -> StepConfig {
     }
 }
 
-/// What says which gateway a model belongs to, with its namespace, as the gateway puts it together.
-pub(crate) fn group_of(model: &Model) -> String {
-    format!("{}/{}", model.namespace().unwrap_or_default(), group(model))
-}
-
-/// Whoever made a model, so that the revisions of one service are together.
-fn group(model: &Model) -> String {
+/// What says which gateway a model belongs to: its namespace and whoever made it, so that the revisions of one service are
+/// together.
+pub(crate) fn group(model: &Model) -> String {
     let owners = model.owner_references();
     let controller = owners.iter().find(|owner| owner.controller == Some(true));
-    controller.map_or_else(|| model.name_any(), |owner| owner.name.clone())
+    let own = controller.map_or_else(|| model.name_any(), |owner| owner.name.clone());
+    format!("{}/{own}", model.namespace().unwrap_or_default())
 }
 
 fn model(model: &Model) -> ModelConfig {

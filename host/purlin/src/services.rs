@@ -33,7 +33,7 @@ pub(crate) struct ServiceArgs {
 
 /// Names with commas between them, or `auto`.
 fn backends(text: &str) -> Result<Preference, String> {
-    let known = ["auto", HostInference::GRAPH_BACKENDS[0], HostInference::GRAPH_BACKENDS[1]];
+    let known = [&["auto"], HostInference::GRAPH_BACKENDS.as_slice()].concat();
     match text.split(',').map(str::trim).find(|name| !known.contains(name)) {
         Some(name) => Err(format!("{name:?} is no backend; there are: {}", known.join(", "))),
         None => text.parse().map_err(|never: Infallible| match never {}),

@@ -70,8 +70,8 @@ pub struct ModelConfig {
     pub namespace: String,
     /// Of the object.
     pub name: String,
-    /// Models with the same group in a namespace are answered for by the same gateway, where several share the models among
-    /// them. By default the object's name.
+    /// Models with the same group are answered for by the same gateway, where several share the models among them. By default
+    /// the object's namespace and name.
     pub group: Option<String>,
     /// The name in requests. By default the object's.
     pub served_name: Option<String>,

@@ -21,10 +21,7 @@ impl Placed {
         if members.iter().any(|model| model.config.container) {
             return None;
         }
-        let group = |model: &Arc<Served>| {
-            let own = model.config.group.as_deref().unwrap_or(&model.key.name);
-            format!("{}/{own}", model.key.namespace)
-        };
+        let group = |model: &Arc<Served>| model.config.group.clone().unwrap_or_else(|| model.key.to_string());
         let group = members.iter().map(group).min()?.into_boxed_str();
         Some(Placed { group, models: members.iter().map(|model| model.key.clone()).collect() })
     }

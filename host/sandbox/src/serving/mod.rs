@@ -145,6 +145,13 @@ impl Shared {
         Ok((instance, place))
     }
 
+    /// Puts an instance back whose generation is over.
+    async fn ended(&self, mut instance: ModelInstance, running: Running) {
+        if instance.end(running).await.is_ok() {
+            self.put_back(instance);
+        }
+    }
+
     fn put_back(&self, instance: ModelInstance) {
         let mut pool = self.pool();
         pool.instance = pool.instance.max(instance.memory());
@@ -237,16 +244,14 @@ async fn next(mut lent: Lent) -> Option<(Result<Chunk, InferError>, Option<Lent>
         let chunk = instance.next(&mut running).await;
         (instance, running, chunk)
     };
-    let (mut instance, running, chunk) = match lent.shared.plugin.host.crew.run(call).await {
+    let (instance, running, chunk) = match lent.shared.plugin.host.crew.run(call).await {
         Ok(done) => done,
         Err(error) => return Some((Err(error.into()), None)),
     };
     match chunk {
         // Nobody asks for more behind the last one.
         Ok(Some(chunk)) if chunk.finish.is_some() => {
-            if instance.end(running).await.is_ok() {
-                lent.shared.put_back(instance);
-            }
+            lent.shared.ended(instance, running).await;
             Some((Ok(chunk), None))
         }
         Ok(Some(chunk)) => {
@@ -254,9 +259,7 @@ async fn next(mut lent: Lent) -> Option<(Result<Chunk, InferError>, Option<Lent>
             Some((Ok(chunk), Some(lent)))
         }
         Ok(None) => {
-            if instance.end(running).await.is_ok() {
-                lent.shared.put_back(instance);
-            }
+            lent.shared.ended(instance, running).await;
             None
         }
         Err(error) => Some((Err(error.into()), None)),
