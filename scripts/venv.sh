@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes a Python virtual environment for a requirements file, once, and prints its path. The environment lives in
 # $PURLIN_CACHE/venvs (default ~/.cache/purlin/venvs), named by the interpreter's version and the requirements' hash: a
-# changed requirement makes another one, an unchanged one costs nothing. Usage: venv.sh REQUIREMENTS
+# changed requirement makes another one, an unchanged one costs nothing. What the same file asked for before is removed once
+# nobody has used it for a day. Usage: venv.sh REQUIREMENTS
 set -euo pipefail
 requirements=$1
 python=${PYTHON:-python3}
@@ -10,6 +11,7 @@ version=$("$python" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
 hash=$(sha256sum < "$requirements" | cut -c1-16)
 base=${PURLIN_CACHE:-$HOME/.cache/purlin}/venvs
 venv=$base/$version-$hash
+owner=$(basename "$(dirname "$(realpath "$requirements")")")/$(basename "$requirements")
 if [ ! -e "$venv/.complete" ]; then
   mkdir -p "$base"
   exec 9> "$venv.lock"
@@ -20,7 +22,12 @@ if [ ! -e "$venv/.complete" ]; then
     "$python" -m venv "$venv" >&2 || {
       echo "venv: Python's venv module does not work here (on Debian: apt-get install python3-venv)" >&2; exit 1; }
     "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements" >&2
-    touch "$venv/.complete"
+    echo "$owner" > "$venv/.owner"
+    find "$base" -mindepth 2 -maxdepth 2 -name .complete -mmin +1440 -not -path "$venv/*" | while read -r old; do
+      old=$(dirname "$old")
+      [ "$(cat "$old/.owner" 2>/dev/null)" != "$owner" ] || rm -rf "$old" "$old.lock"
+    done
   fi
 fi
+touch "$venv/.complete"
 echo "$venv"
