@@ -311,8 +311,9 @@ def test_a_load_that_fails_is_a_condition(kubectl, client, alive, setting, mode)
     name = f"load-{setting}-{mode}"
     reason, words = LOADS[setting, mode]
     kubectl.apply(*model(name, **{setting: mode}))
-    found = until(f"{name} says why", lambda: condition(kubectl, "models", name, "Ready").get("message"), 30)
+    until(f"{name} says why", lambda: condition(kubectl, "models", name, "Ready").get("reason", "Progressing") != "Progressing", 30)
     ready = condition(kubectl, "models", name, "Ready")
+    found = ready["message"]
     assert (ready["status"], ready["reason"]) == ("False", reason), ready
     assert words in found and len(found) < LONGEST, found[:500]
     # A client is told as well, and not kept waiting.
@@ -336,6 +337,24 @@ def test_a_load_that_never_ends_holds_nobody_up(kubectl, client, server, alive):
     time.sleep(3)
     for name in ("load-spin", "load-spin-gone", "load-beside"):
         remove(kubectl, name)
+    until("nothing computes any more", lambda: busy(server.process.pid) < 0.5, 30)
+
+
+def test_many_loads_that_never_end_hold_nobody_up(kubectl, server, models, alive):
+    """More of them than Models that are worked on at once; a model of another plugin does not wait for one of them."""
+    names = [f"load-spin-{number}" for number in range(24)]
+    kubectl.apply(*(model(name, load="spin")[0] for name in names))
+    reasons = lambda: [condition(kubectl, "models", name, "Ready").get("reason") for name in names]
+    until("all are on their way", lambda: all(reasons()), 30)
+    source = {"uri": f"file://{models / 'forest'}"}
+    started = time.monotonic()
+    kubectl.apply(resource_of("Model", "beside-spin", format={"name": "onnx"}, source=source))
+    until("another one is ready", lambda: condition(kubectl, "models", "beside-spin", "Ready").get("status") == "True", 30)
+    print(f"\nready beside {len(names)} that never are: {time.monotonic() - started:.1f} s")
+    # Some are loaded for ever, the rest are told that the plugin has no place for them.
+    assert set(reasons()) <= {"Progressing", "LoadFailed"}, reasons()
+    for name in [*names, "beside-spin"]:
+        kubectl("delete", "models.purlin.dev", name, "--wait=false")
     until("nothing computes any more", lambda: busy(server.process.pid) < 0.5, 30)
 
 

@@ -102,6 +102,8 @@ fn own(rules: &mut Rules, subject: &Subject, install_definitions: bool, named: &
     rules.allow("", "batch", "jobs", &["create", "delete", "get", "list", "watch"]);
     // How metrics are read, and what models run in that containers serve.
     rules.allow("", "", "pods", &["create", "delete", "get", "list", "watch"]);
+    // What Pods of models use, by which resources are recommended for them.
+    rules.allow("", "metrics.k8s.io", "pods", &["get", "list"]);
     // One replica tells another of requests by an annotation.
     rules.allow("", GROUP, "models", &["patch"]);
     rules.allow("", "", "pods/log", &["get"]);

@@ -13,15 +13,17 @@ use crate::containers::{ContainerConfig, Containers};
 use crate::explain::Explainers;
 use crate::observe::ModelMetrics;
 use crate::placement::{Peers, Placement};
+use crate::recommend::Samples;
 use crate::source::Sources;
 use crate::store::ModelStore;
 
 /// Models in memory and models in containers.
 pub struct Served {
-    pub(crate) store: ModelStore,
+    pub(crate) store: Arc<ModelStore>,
     pub(crate) containers: Containers,
     pub(crate) explainers: Explainers,
     pub(crate) placement: Placement,
+    pub(crate) samples: Samples,
 }
 
 impl Served {
@@ -36,13 +38,14 @@ impl Served {
         peers: Option<Peers>,
         registry: &mut Registry,
     ) -> Arc<Served> {
-        let store = ModelStore::new(sources, budget, ModelMetrics::register(registry));
+        let store = Arc::new(ModelStore::new(sources, budget, ModelMetrics::register(registry)));
         let containers = Containers::new(access, containers, holdings);
         Arc::new(Served {
             store,
             containers,
             explainers: Explainers::default(),
             placement: Placement::new(peers),
+            samples: Samples::new(),
         })
     }
 
@@ -64,6 +67,7 @@ impl Served {
         self.store.remove(key);
         self.containers.remove(key);
         self.explainers.remove(key);
+        self.samples.remove(key);
     }
 }
 

@@ -5,8 +5,8 @@
 //! resolved to a plugin, loaded once to see that it can be, and kept or let go by its scaling; its status says which.
 //!
 //! # Guarantees
-//! A model that could not be loaded for a reason that may pass is tried again every few seconds. The status of an object that did not change is not
-//! written again.
+//! A model that could not be loaded for a reason that may pass is tried again, after a pause that grows to a minute. A load that
+//! takes long, or never ends, holds up no other model. The status of an object that did not change is not written again.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -22,7 +22,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt as _, reflector, watcher};
 use kube::{Api, Error as KubeError, Resource as _, ResourceExt as _};
-use purlin_gateway::{Gateway, ModelKey, ModelState, Models as _};
+use purlin_gateway::{Gateway, ModelKey, ModelState};
 use purlin_kernel::api::{API_VERSION, Change, Model, ModelContainer, ModelDevice, Route, set_condition};
 use purlin_kernel::shard::Holdings;
 use purlin_nn::{Device, LoadOptions};
@@ -36,11 +36,13 @@ use tokio_util::sync::CancellationToken;
 use crate::access::ApiAccess;
 use crate::containers::{Files, MODEL, Way};
 use crate::explain::Explainer;
+use crate::load::Recipe;
 use crate::monitor::{Plan, Watch};
+use crate::recommend;
 use crate::route::{self, Address};
 use crate::served::Served;
 use crate::source::{Credentials, Fetched, SourceError, SourceRequest};
-use crate::store::Recipe;
+use crate::store::Ensured;
 use crate::table::{self, Tokens};
 use crate::verdict::{Verdict, known, status, tell, was_ready};
 
@@ -59,8 +61,17 @@ const SECRETS: Duration = Duration::from_secs(10);
 /// How often monitored models are looked at.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// How often the progress of a download is told.
-const PROGRESS: Duration = Duration::from_secs(2);
+/// How often a Model that is being worked on is looked at: it may have changed meanwhile.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How often a model that is in memory is looked at again.
+const LOADED: Duration = Duration::from_secs(30);
+
+/// How often a model that is elsewhere, or comes when it is asked, is looked at again.
+const AWAY: Duration = Duration::from_secs(5);
+
+/// When files that did not come are asked for again.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// How often idle models are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -143,6 +154,7 @@ impl Serving {
             () = tables => {}
             () = serving.served.containers.scale() => {}
             () = serving.watch() => {}
+            () = serving.served.samples.take(&serving.served, &serving.access.client, &serving.config.holdings) => {}
             () = stop.cancelled() => {}
         }
     }
@@ -298,7 +310,7 @@ impl Serving {
         };
         let fetched = match self.fetched(model).await {
             Ok(fetched) => fetched,
-            Err(error) => return Verdict::not_loaded(name, &error.into()),
+            Err(error) => return Verdict::not_loaded(Ok(name), &error.into(), RETRY),
         };
         let Recipe { request, options, .. } = recipe(model, Arc::clone(&plugin), None, None);
         let files = fetched.map_or_else(|| Arc::clone(&request.files), |fetched| fetched.files(options));
@@ -335,26 +347,25 @@ impl Serving {
         recipe.any_device = self.config.any_device;
         let wanted = recipe.stays;
         let home = self.served.placement.is_home(&table::group(model));
-        recipe.stays = wanted && home;
+        let here = wanted && home;
+        recipe.stays = here;
         store.put(key.clone(), recipe);
         // Whoever answers for the namespace loads it once to see that it can be; after that it stays where it belongs, or
         // requests wake it.
         let untried = !was_ready(model) || matches!(store.state(key), ModelState::Failed(_));
         let tries = untried && self.config.holdings.holds_namespace(&key.namespace);
-        let loaded = match (wanted && home) || tries {
-            true => store.ensure(key).await.map(|loaded| loaded.map(Some)),
-            false => Some(Ok(None)),
-        };
-        match loaded {
-            Some(Ok(facts)) => Verdict {
-                resolved: Ok(name),
-                loaded: Ok(()),
-                again: Some(Duration::from_secs(if facts.is_some() { 30 } else { 5 })),
-                facts,
-                replicas: u32::from(store.is_loaded(key) || (wanted && !home)),
-            },
-            Some(Err(failure)) => Verdict::not_loaded(name, &failure),
-            None => Verdict::failed(Ok(name), "Progressing", "the model is being replaced".to_owned(), soon),
+        let resolved = Ok(name);
+        if !here && !tries {
+            let replicas = u32::from(store.is_loaded(key) || (wanted && !home));
+            return Verdict { resolved, loaded: Ok(()), facts: None, replicas, again: Some(AWAY) };
+        }
+        match store.ensure(key).await {
+            Some(Ensured::Loaded(facts)) => {
+                Verdict { resolved, loaded: Ok(()), facts: Some(facts), replicas: 1, again: Some(LOADED) }
+            }
+            Some(Ensured::Loading { since, progress }) => Verdict::loading(resolved, since, progress),
+            Some(Ensured::Failed(failure, pause)) => Verdict::not_loaded(resolved, &failure, pause),
+            None => Verdict::failed(resolved, "Progressing", "the model is being replaced".to_owned(), soon),
         }
     }
 
@@ -403,7 +414,7 @@ impl Serving {
         }
         let files = match self.files(key, model).await {
             Ok(files) => files,
-            Err(error) => return Ok(Verdict::not_loaded(CONTAINERS.to_owned(), &error.into())),
+            Err(error) => return Ok(Verdict::not_loaded(Ok(CONTAINERS.to_owned()), &error.into(), RETRY)),
         };
         let observed = match containers.serve(key, model, files).await {
             Ok(observed) => observed,
@@ -449,27 +460,6 @@ impl Serving {
             },
         };
         Some(Change { kind: "Drift", status, reason, message, generation: model.metadata.generation })
-    }
-
-    /// Says in the model's conditions how far its download is. Returns whether there was something to say.
-    async fn tell_progress(&self, model: &Model, key: &ModelKey) -> bool {
-        let Some(message) = self.served.store.progress(key) else { return false };
-        if !self.config.holdings.holds_namespace(&key.namespace) {
-            return false;
-        }
-        let mut conditions =
-            model.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
-        for kind in ["Loaded", "Ready"] {
-            let (reason, generation) = ("Downloading", model.metadata.generation);
-            let change = Change { kind, status: Some(false), reason, message: message.clone(), generation };
-            set_condition(&mut conditions, change, Timestamp::now());
-        }
-        let api: Api<Model> = Api::namespaced(self.access.writer.clone(), &key.namespace);
-        let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
-        if let Err(error) = api.patch_status(&key.name, &PatchParams::default(), &patch).await {
-            tracing::debug!(model = %key, %error, "the progress of a download could not be told");
-        }
-        true
     }
 
     /// How a model's requests are watched; none where it says nothing, or no plugin has the method.
@@ -615,19 +605,16 @@ async fn reconcile(model: Arc<Model>, serving: Arc<Serving>) -> Result<Action, S
         serving.served.remove(&key);
         return Ok(Action::await_change());
     }
-    let (verdict, told) = {
+    let verdict = {
         let mut serve = pin!(serving.serve(&model));
-        let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + PROGRESS, PROGRESS);
-        let mut told = false;
+        let mut looks = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
-                verdict = &mut serve => break (verdict?, told),
-                _ = looks.tick() => {
-                    // A load may take minutes. Nobody waits for that of a Model that is gone or has changed: it ends here.
-                    if serving.is_past(&model) {
-                        return Ok(Action::requeue(Duration::from_secs(1)));
-                    }
-                    told |= serving.tell_progress(&model, &key).await;
+                verdict = &mut serve => break verdict?,
+                // Files for containers and explainers may take minutes to come. Nobody waits for those of a Model that is gone or
+                // has changed.
+                _ = looks.tick() => if serving.is_past(&model) {
+                    return Ok(Action::requeue(Duration::from_secs(1)));
                 }
             }
         }
@@ -636,8 +623,12 @@ async fn reconcile(model: Arc<Model>, serving: Arc<Serving>) -> Result<Action, S
     if let Some(change) = serving.drift(&key, &model) {
         set_condition(&mut fresh.conditions, change, Timestamp::now());
     }
-    // What was told meanwhile is not in the model that this began with.
-    let changed = told || model.status.as_ref() != Some(&fresh);
+    if let Some(recommended) = serving.served.samples.recommendation(&key)
+        && recommend::differs(fresh.recommendation.as_ref(), &recommended)
+    {
+        fresh.recommendation = Some(recommended);
+    }
+    let changed = model.status.as_ref() != Some(&fresh);
     if changed && serving.config.holdings.holds_namespace(&key.namespace) {
         let api: Api<Model> = Api::namespaced(serving.access.writer.clone(), &key.namespace);
         let patch = Patch::Merge(json!({"status": fresh}));

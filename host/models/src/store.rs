@@ -3,56 +3,31 @@
 //! lease keeps it alive.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use purlin_gateway::{Lease, LeaseGuard, ModelKey, ModelState, Models, Target};
-use purlin_nn::{Device, InferError, LoadOptions, ModelMetadata, ServedModel};
-use purlin_sandbox::{ModelRequest, Plugin, PluginModel};
+use purlin_gateway::{Lease, LeaseGuard, ModelKey, ModelState, Target};
+use purlin_nn::{InferError, ModelMetadata, ServedModel};
 
+use crate::load::{Entry, Facts, Load, LoadFailure, Loaded, Recipe};
 use crate::monitor::{Watch, Watched};
 use crate::observe::ModelMetrics;
-use crate::source::{Credentials, Fetched, SourceError, SourceRequest, Sources};
+use crate::source::{Fetched, SourceError, SourceRequest, Sources};
 
-/// How a model is loaded: all that follows from its resource.
-#[derive(Clone)]
-pub(crate) struct Recipe {
-    /// Changes when the model must be loaded anew.
-    pub(crate) revision: String,
-    pub(crate) plugin: Arc<Plugin>,
-    /// The request but for its files.
-    pub(crate) request: ModelRequest,
-    /// Where its files are, and what opens the place.
-    pub(crate) source: Option<SourceRequest>,
-    pub(crate) options: LoadOptions,
-    /// Whether it stays in memory without requests.
-    pub(crate) stays: bool,
-    /// Without requests it goes after so long.
-    pub(crate) idle: Duration,
-    /// Whether it may be computed on the processor where there is no graphics processor.
-    pub(crate) any_device: bool,
-    /// Whether its requests are watched.
-    pub(crate) watch: Option<Arc<Watch>>,
-}
-
-/// Why a model is not in memory.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub(crate) enum LoadFailure {
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    #[error("{0}")]
-    Plugin(#[from] purlin_sandbox::CallError),
-}
-
-/// What is known of a loaded model.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Facts {
-    /// Why it is computed on the processor and not where its resource says.
-    pub(crate) instead: Option<String>,
-    pub(crate) digest: Option<String>,
-    pub(crate) memory: u64,
+/// How far a model is.
+pub(crate) enum Ensured {
+    /// In memory.
+    Loaded(Facts),
+    /// On its way.
+    Loading {
+        /// For so long.
+        since: Duration,
+        /// How far its download is, where one is going on.
+        progress: Option<String>,
+    },
+    /// It could not be loaded, and is tried again after so long.
+    Failed(LoadFailure, Duration),
 }
 
 /// The models that there are, loaded or not.
@@ -67,29 +42,8 @@ pub(crate) struct ModelStore {
     trimmed: AtomicU64,
 }
 
-struct Entry {
-    recipe: Recipe,
-    /// Whether it stays in memory without requests, as of late: gateways come and go.
-    stays: AtomicBool,
-    /// What opens the source as of late: it may change while the model stays as it is.
-    credentials: Mutex<Option<Credentials>>,
-    loaded: RwLock<Option<Arc<Loaded>>>,
-    /// One load at a time.
-    loading: tokio::sync::Mutex<()>,
-    failure: Mutex<Option<(LoadFailure, Instant)>>,
-    metadata: RwLock<Option<Arc<ModelMetadata>>>,
-}
-
-struct Loaded {
-    model: Arc<PluginModel>,
-    facts: Facts,
-    leases: AtomicUsize,
-    /// Milliseconds since the store was made.
-    used: AtomicU64,
-}
-
-/// A failed load is not tried again for requests before this has passed.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Most models are loaded within this, and nothing has to be said of their being loaded.
+const SHORT: Duration = Duration::from_millis(250);
 
 impl ModelStore {
     /// A store whose loaded models take at most so many bytes together, as far as that can be told.
@@ -132,22 +86,12 @@ impl ModelStore {
             // A plugin that monitors may have come since.
             && present.recipe.watch.is_some() == recipe.watch.is_some()
         {
-            let credentials = recipe.source.and_then(|source| source.credentials);
-            *present.credentials.lock().unwrap_or_else(PoisonError::into_inner) = credentials;
-            present.stays.store(recipe.stays, Ordering::Relaxed);
+            present.refresh(recipe);
             return;
         }
-        let credentials = recipe.source.as_ref().and_then(|source| source.credentials.clone());
-        let entry = Entry {
-            stays: AtomicBool::new(recipe.stays),
-            recipe,
-            credentials: Mutex::new(credentials),
-            loaded: RwLock::default(),
-            loading: tokio::sync::Mutex::default(),
-            failure: Mutex::default(),
-            metadata: RwLock::default(),
-        };
-        entries.insert(key, Arc::new(entry));
+        if let Some(replaced) = entries.insert(key, Arc::new(Entry::new(recipe))) {
+            replaced.abandon();
+        }
     }
 
     /// All that are registered.
@@ -157,13 +101,34 @@ impl ModelStore {
 
     /// Forgets a model.
     pub(crate) fn remove(&self, key: &ModelKey) {
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+        if let Some(removed) = self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(key) {
+            removed.abandon();
+        }
     }
 
-    /// Loads a model, if it is not, and says what is known of it.
-    pub(crate) async fn ensure(&self, key: &ModelKey) -> Option<Result<Facts, LoadFailure>> {
+    /// Sees to it that a model is loaded, and says how far that is. Waits no longer than a small model takes.
+    pub(crate) async fn ensure(self: &Arc<Self>, key: &ModelKey) -> Option<Ensured> {
         let entry = self.entry(key)?;
-        Some(self.load_entry(&entry).await.map(|loaded| loaded.facts.clone()))
+        if let Some(loaded) = entry.loaded() {
+            return Some(Ensured::Loaded(loaded.facts.clone()));
+        }
+        if let Some((failure, again)) = entry.rests() {
+            return Some(Ensured::Failed(failure, again));
+        }
+        let under_way = entry.under_way().is_some();
+        let load = self.load(&entry);
+        let wait = if under_way { Duration::ZERO } else { SHORT };
+        Some(match tokio::time::timeout(wait, load).await {
+            Ok(Ok(loaded)) => Ensured::Loaded(loaded.facts.clone()),
+            Ok(Err(failure)) => {
+                let again = entry.rests().map_or(Duration::ZERO, |(_, again)| again);
+                Ensured::Failed(failure, again)
+            }
+            Err(_) => Ensured::Loading {
+                since: entry.under_way().unwrap_or_default(),
+                progress: entry.recipe.source.as_ref().and_then(|source| self.sources.progress(&source.uri)),
+            },
+        })
     }
 
     /// Whether it is in memory.
@@ -171,59 +136,22 @@ impl ModelStore {
         self.entry(key).is_some_and(|entry| entry.loaded().is_some())
     }
 
-    /// How far the download of a model's files is, where one is going on.
-    pub(crate) fn progress(&self, key: &ModelKey) -> Option<String> {
-        self.sources.progress(&self.entry(key)?.recipe.source.as_ref()?.uri)
-    }
-
-    async fn load_entry(&self, entry: &Entry) -> Result<Arc<Loaded>, LoadFailure> {
-        if let Some(loaded) = entry.loaded() {
-            return Ok(loaded);
-        }
-        let _one = entry.loading.lock().await;
-        if let Some(loaded) = entry.loaded() {
-            return Ok(loaded);
-        }
-        let started = Instant::now();
-        let loaded = self.load_now(entry).await;
-        self.metrics.loaded(loaded.is_ok(), started.elapsed());
-        let failure = loaded.as_ref().err().cloned().map(|failure| (failure, Instant::now()));
-        *entry.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
-        let loaded = Arc::new(loaded?);
-        let metadata = Arc::new(loaded.model.metadata().clone());
-        *entry.metadata.write().unwrap_or_else(PoisonError::into_inner) = Some(metadata);
-        *entry.loaded.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&loaded));
-        let model = entry.recipe.request.subject.as_str();
-        tracing::info!(model, took = ?started.elapsed(), memory = loaded.facts.memory, "loaded");
-        self.make_room();
-        Ok(loaded)
-    }
-
-    async fn load_now(&self, entry: &Entry) -> Result<Loaded, LoadFailure> {
-        let recipe = &entry.recipe;
-        let mut request = recipe.request.clone();
-        let (mut digest, mut elsewhere) = (None, None);
-        if let Some(source) = &recipe.source {
-            let credentials = entry.credentials.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let fetched = self.sources.fetch(&SourceRequest { credentials, ..source.clone() }).await?;
-            request.files = fetched.files(recipe.options.clone());
-            (digest, elsewhere) = (Some(fetched.digest()), Some(fetched));
-        }
-        let mut instead = None;
-        let loaded = recipe.plugin.load_model(request.clone()).await;
-        let loaded = match (loaded, elsewhere) {
-            (Err(error), Some(fetched)) if recipe.any_device && recipe.options.device == Device::Gpu => {
-                instead = Some(error.to_string());
-                request.files = fetched.files(LoadOptions { device: Device::Cpu, ..recipe.options.clone() });
-                // Where it cannot be computed there either, that is what the user has to know.
-                recipe.plugin.load_model(request).await
+    /// Loads a model, if it is not. A load is nobody's who waits for it: it goes on when they give up, until the model is
+    /// replaced or removed.
+    fn load(self: &Arc<Self>, entry: &Arc<Entry>) -> Load {
+        let (store, loading) = (Arc::clone(self), Arc::clone(entry));
+        entry.load(async move {
+            let started = Instant::now();
+            let loaded = loading.load_now(&store.sources, store.now()).await;
+            store.metrics.loaded(loaded.is_ok(), started.elapsed());
+            let loaded = loading.ended(loaded);
+            if let Ok(loaded) = &loaded {
+                let (model, memory) = (loading.recipe.request.subject.as_str(), loaded.facts.memory);
+                tracing::info!(model, took = ?started.elapsed(), memory, "loaded");
+                store.make_room();
             }
-            (loaded, _) => loaded,
-        };
-        let model = Arc::new(loaded?);
-        let facts = Facts { instead, digest, memory: model.memory() };
-        let used = AtomicU64::new(self.now());
-        Ok(Loaded { model, facts, leases: AtomicUsize::new(0), used })
+            loaded
+        })
     }
 
     fn now(&self) -> u64 {
@@ -240,8 +168,8 @@ impl ModelStore {
             if trim {
                 loaded.model.trim();
             }
-            let idle = now.saturating_sub(loaded.used.load(Ordering::Relaxed));
-            if !entry.stays.load(Ordering::Relaxed) && u128::from(idle) >= entry.recipe.idle.as_millis() {
+            let idle = now.saturating_sub(loaded.used());
+            if !entry.stays() && u128::from(idle) >= entry.recipe.idle.as_millis() {
                 self.let_go(&entry, &loaded, "idle");
             }
         }
@@ -255,7 +183,7 @@ impl ModelStore {
         if total <= self.budget {
             return;
         }
-        loaded.sort_by_key(|(_, loaded)| loaded.used.load(Ordering::Relaxed));
+        loaded.sort_by_key(|(_, loaded)| loaded.used());
         // The newest was loaded for somebody who waits.
         loaded.pop();
         for (entry, loaded) in loaded {
@@ -276,19 +204,68 @@ impl ModelStore {
         gone
     }
 
+    /// The models in memory.
+    pub(crate) fn loaded(&self) -> Vec<(ModelKey, Arc<Loaded>)> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().filter_map(|(key, entry)| Some((key.clone(), entry.loaded()?))).collect()
+    }
+
     /// Brings the gauges up to date.
     pub(crate) fn measure(&self) {
-        let loaded: Vec<_> = self.all().iter().filter_map(|entry| entry.loaded()).collect();
-        self.metrics.usage(loaded.len(), loaded.iter().map(|loaded| loaded.model.memory()).sum());
+        let loaded = self.loaded();
+        self.metrics.usage(loaded.len(), loaded.iter().map(|(_, loaded)| loaded.model.memory()).sum());
     }
 
     fn all(&self) -> Vec<Arc<Entry>> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// A lease on a model that is in memory.
+    pub(crate) fn try_lease(&self, key: &ModelKey) -> Option<Lease> {
+        let entry = self.entry(key)?;
+        let loaded = entry.loaded()?;
+        Some(self.lease_on(&entry, loaded))
+    }
+
+    /// A lease on a model, once it is loaded.
+    pub(crate) async fn lease(self: &Arc<Self>, key: &ModelKey) -> Result<Lease, InferError> {
+        let cannot = |failure| InferError::Unavailable(format!("model {key} cannot be loaded: {failure}"));
+        loop {
+            let Some(entry) = self.entry(key) else {
+                return Err(InferError::Unavailable(format!("model {key} is not served here")));
+            };
+            if let Some((failure, _)) = entry.rests() {
+                return Err(cannot(failure));
+            }
+            match self.load(&entry).await {
+                Ok(loaded) => return Ok(self.lease_on(&entry, loaded)),
+                // The model that took its place is asked.
+                Err(LoadFailure::Abandoned) => {}
+                Err(failure) => return Err(cannot(failure)),
+            }
+        }
+    }
+
+    /// Whether a model can answer.
+    pub(crate) fn state(&self, key: &ModelKey) -> ModelState {
+        let Some(entry) = self.entry(key) else { return ModelState::Unknown };
+        if entry.loaded().is_some() {
+            return ModelState::Ready;
+        }
+        match entry.failure() {
+            Some(failure) => ModelState::Failed(failure.to_string()),
+            None if entry.under_way().is_some() => ModelState::Loading,
+            None => ModelState::Idle,
+        }
+    }
+
+    /// What a model said about itself when it was last loaded.
+    pub(crate) fn metadata(&self, key: &ModelKey) -> Option<Arc<ModelMetadata>> {
+        self.entry(key)?.metadata()
+    }
+
     fn lease_on(&self, entry: &Entry, loaded: Arc<Loaded>) -> Lease {
-        loaded.leases.fetch_add(1, Ordering::SeqCst);
-        loaded.used.store(self.now(), Ordering::Relaxed);
+        loaded.enter(self.now());
         let model = Arc::clone(&loaded.model) as Arc<dyn ServedModel>;
         let model = match &entry.recipe.watch {
             Some(watch) => Arc::new(Watched { model, watch: Arc::clone(watch) }),
@@ -298,73 +275,12 @@ impl ModelStore {
     }
 }
 
-impl Entry {
-    fn loaded(&self) -> Option<Arc<Loaded>> {
-        self.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn failure(&self) -> Option<(LoadFailure, Instant)> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Takes the model out of memory, unless somebody has a lease on it.
-    fn let_go(&self, loaded: &Arc<Loaded>) -> bool {
-        let mut place = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
-        let same = place.as_ref().is_some_and(|present| Arc::ptr_eq(present, loaded));
-        if !same || loaded.leases.load(Ordering::SeqCst) > 0 {
-            return false;
-        }
-        *place = None;
-        tracing::info!(model = self.recipe.request.subject.as_str(), "out of memory until it is asked again");
-        true
-    }
-}
-
 struct Leased(Arc<Loaded>);
 
 impl LeaseGuard for Leased {}
 
 impl Drop for Leased {
     fn drop(&mut self) {
-        self.0.leases.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-#[async_trait]
-impl Models for ModelStore {
-    fn try_lease(&self, key: &ModelKey) -> Option<Lease> {
-        let entry = self.entry(key)?;
-        let loaded = entry.loaded()?;
-        Some(self.lease_on(&entry, loaded))
-    }
-
-    async fn lease(&self, key: &ModelKey) -> Result<Lease, InferError> {
-        let unknown = || InferError::Unavailable(format!("model {key} is not served here"));
-        let entry = self.entry(key).ok_or_else(unknown)?;
-        if let Some((failure, since)) = entry.failure()
-            && since.elapsed() < PATIENCE
-        {
-            return Err(InferError::Unavailable(format!("model {key} cannot be loaded: {failure}")));
-        }
-        let loaded = self.load_entry(&entry).await;
-        let loaded = loaded
-            .map_err(|failure| InferError::Unavailable(format!("model {key} cannot be loaded: {failure}")))?;
-        Ok(self.lease_on(&entry, loaded))
-    }
-
-    fn state(&self, key: &ModelKey) -> ModelState {
-        let Some(entry) = self.entry(key) else { return ModelState::Unknown };
-        if entry.loaded().is_some() {
-            return ModelState::Ready;
-        }
-        match entry.failure() {
-            Some((failure, _)) => ModelState::Failed(failure.to_string()),
-            None if entry.loading.try_lock().is_err() => ModelState::Loading,
-            None => ModelState::Idle,
-        }
-    }
-
-    fn metadata(&self, key: &ModelKey) -> Option<Arc<ModelMetadata>> {
-        self.entry(key)?.metadata.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.leave();
     }
 }

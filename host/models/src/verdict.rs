@@ -9,11 +9,14 @@ use purlin_kernel::api::{Change, Model, ModelStatus, set_condition};
 use purlin_sandbox::CallError;
 use purlin_sandbox::contract::Fault;
 
-use crate::store::{Facts, LoadFailure};
+use crate::load::{Facts, LoadFailure};
+
+/// The name of who serves a model, or the reason and message of nobody doing so.
+type Resolved = Result<String, (&'static str, String)>;
 
 /// What a Model came to.
 pub(crate) struct Verdict {
-    pub(crate) resolved: Result<String, (&'static str, String)>,
+    pub(crate) resolved: Resolved,
     pub(crate) loaded: Result<(), (&'static str, String)>,
     pub(crate) facts: Option<Facts>,
     /// Copies or Pods that answer.
@@ -23,7 +26,7 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     pub(crate) fn failed(
-        resolved: Result<String, (&'static str, String)>,
+        resolved: Resolved,
         reason: &'static str,
         message: String,
         again: Option<Duration>,
@@ -31,10 +34,22 @@ impl Verdict {
         Verdict { resolved, loaded: Err((reason, message)), facts: None, replicas: 0, again }
     }
 
-    /// Of a model whose runtime is known; tried again where the failure may pass.
-    pub(crate) fn not_loaded(runtime: String, failure: &LoadFailure) -> Verdict {
+    /// Of a model whose runtime is known; tried again after a pause where the failure may pass.
+    pub(crate) fn not_loaded(resolved: Resolved, failure: &LoadFailure, pause: Duration) -> Verdict {
         let (reason, message, passing) = describe(failure);
-        Verdict::failed(Ok(runtime), reason, message, passing.then_some(Duration::from_secs(5)))
+        // A moment later, so that the pause is over.
+        let again = passing.then_some(pause + Duration::from_millis(50));
+        Verdict::failed(resolved, reason, message, again)
+    }
+
+    /// Of a model that is on its way since a while. It is looked at again after a part of that: what takes long may be seen later.
+    pub(crate) fn loading(resolved: Resolved, since: Duration, progress: Option<String>) -> Verdict {
+        let again = Some((since / 4).clamp(Duration::from_millis(100), Duration::from_secs(2)));
+        let (reason, message) = match progress {
+            Some(progress) => ("Downloading", progress),
+            None => ("Progressing", "the model is being loaded".to_owned()),
+        };
+        Verdict::failed(resolved, reason, message, again)
     }
 }
 
@@ -134,6 +149,7 @@ fn describe(failure: &LoadFailure) -> (&'static str, String, bool) {
         LoadFailure::Plugin(error @ CallError::Fault(Fault::Invalid(_))) => {
             ("InvalidModel", error.to_string(), false)
         }
+        LoadFailure::Abandoned => ("Progressing", failure.to_string(), true),
         LoadFailure::Plugin(error) => ("LoadFailed", error.to_string(), true),
     }
 }

@@ -9,8 +9,9 @@ mod files;
 mod instance;
 mod stages;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::stream;
@@ -63,6 +64,8 @@ struct Shared {
     request: ModelRequest,
     pool: Mutex<Pool>,
     places: Arc<Semaphore>,
+    /// Nanoseconds that calls took.
+    spent: AtomicU64,
 }
 
 /// The instances of a model.
@@ -103,7 +106,8 @@ impl Plugin {
             return Err(CallError::NoSuchStage(Stage::ServingRuntime));
         }
         let places = Arc::new(Semaphore::new(plugin.limits.concurrency));
-        let shared = Arc::new(Shared { plugin, request, pool: Mutex::default(), places });
+        let (pool, spent) = (Mutex::default(), AtomicU64::new(0));
+        let shared = Arc::new(Shared { plugin, request, pool, places, spent });
         let (instance, metadata) = shared.load().await?;
         shared.put_back(instance);
         Ok(PluginModel { shared, metadata })
@@ -145,6 +149,12 @@ impl Shared {
         Ok((instance, place))
     }
 
+    /// Counts a call that began so long ago.
+    fn count(&self, began: Instant) {
+        let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.spent.fetch_add(took, Ordering::Relaxed);
+    }
+
     /// Puts an instance back whose generation is over.
     async fn ended(&self, mut instance: ModelInstance, running: Running) {
         if instance.end(running).await.is_ok() {
@@ -166,6 +176,11 @@ impl PluginModel {
         let pool = self.shared.pool();
         let idle = pool.idle.iter().map(ModelInstance::memory).sum::<u64>();
         idle + pool.busy as u64 * pool.instance + pool.graphs
+    }
+
+    /// How long its calls took so far, all together: of the processor, where they do not wait.
+    pub fn spent(&self) -> Duration {
+        Duration::from_nanos(self.shared.spent.load(Ordering::Relaxed))
     }
 
     /// Lets go of instances beyond those that were needed at once since it was last asked; one always stays.
@@ -193,8 +208,11 @@ impl ServedModel for PluginModel {
         let shared = &self.shared;
         let (mut instance, _place) = shared.instance().await?;
         let size = request.inputs.iter().map(|(_, tensor)| tensor.data().len()).sum();
+        let counted = Arc::clone(shared);
         let call = async move {
+            let began = Instant::now();
             let answer = instance.infer(request).await;
+            counted.count(began);
             (instance, answer)
         };
         let (instance, answer) = shared.plugin.host.crew.run(call).await.map_err(InferError::from)?;
@@ -207,8 +225,11 @@ impl ServedModel for PluginModel {
     async fn generate(&self, request: GenerateRequest) -> Result<Generation, InferError> {
         let shared = Arc::clone(&self.shared);
         let (mut instance, place) = shared.instance().await?;
+        let counted = Arc::clone(&shared);
         let call = async move {
+            let began = Instant::now();
             let running = instance.generate(request).await;
+            counted.count(began);
             (instance, running)
         };
         let (instance, running) = shared.plugin.host.crew.run(call).await.map_err(InferError::from)?;
@@ -240,8 +261,11 @@ struct Lent {
 /// The next chunk, and the generation if it goes on.
 async fn next(mut lent: Lent) -> Option<(Result<Chunk, InferError>, Option<Lent>)> {
     let (mut instance, mut running) = (lent.instance.take()?, lent.running.take()?);
+    let counted = Arc::clone(&lent.shared);
     let call = async move {
+        let began = Instant::now();
         let chunk = instance.next(&mut running).await;
+        counted.count(began);
         (instance, running, chunk)
     };
     let (instance, running, chunk) = match lent.shared.plugin.host.crew.run(call).await {
