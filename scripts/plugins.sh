@@ -13,7 +13,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 target=wasm32-unknown-unknown
 first_party=(dialect-katib dialect-kserve dialect-modelmesh explainer-shap monitor-drift runtime-huggingface runtime-lightgbm runtime-onnx runtime-sklearn runtime-xgboost tuner-random)
-testing=(echo hostile probe runtime-hostile tuner-relay)
+testing=(echo hostile probe runtime-hostile transformer-scale tuner-relay)
 
 die() { echo "plugins.sh: $*" >&2; exit 1; }
 

@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod companion;
 mod containers;
-mod explain;
 mod inference;
 mod load;
 mod monitor;

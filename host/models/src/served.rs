@@ -9,8 +9,8 @@ use purlin_kernel::shard::Holdings;
 use purlin_nn::{InferError, ModelMetadata};
 
 use crate::access::ApiAccess;
+use crate::companion::Companions;
 use crate::containers::{ContainerConfig, Containers};
-use crate::explain::Explainers;
 use crate::observe::ModelMetrics;
 use crate::placement::{Peers, Placement};
 use crate::recommend::Samples;
@@ -21,7 +21,7 @@ use crate::store::ModelStore;
 pub struct Served {
     pub(crate) store: Arc<ModelStore>,
     pub(crate) containers: Containers,
-    pub(crate) explainers: Explainers,
+    pub(crate) companions: Companions,
     pub(crate) placement: Placement,
     pub(crate) samples: Samples,
 }
@@ -43,7 +43,7 @@ impl Served {
         Arc::new(Served {
             store,
             containers,
-            explainers: Explainers::default(),
+            companions: Companions::default(),
             placement: Placement::new(peers),
             samples: Samples::new(),
         })
@@ -58,15 +58,23 @@ impl Served {
     pub(crate) fn keys(&self) -> Vec<ModelKey> {
         let mut keys = self.store.keys();
         keys.extend(self.containers.keys());
-        keys.extend(self.explainers.keys());
+        keys.extend(self.companions.keys());
         keys
+    }
+
+    /// A lease on a model that stands beside no other.
+    pub(crate) async fn lease_model(&self, key: &ModelKey) -> Result<Lease, InferError> {
+        match self.containers.lease(key).await {
+            Some(lease) => lease,
+            None => self.store.lease(key).await,
+        }
     }
 
     /// Forgets a model.
     pub(crate) fn remove(&self, key: &ModelKey) {
         self.store.remove(key);
         self.containers.remove(key);
-        self.explainers.remove(key);
+        self.companions.remove(key);
         self.samples.remove(key);
     }
 }
@@ -75,21 +83,18 @@ impl Served {
 impl Models for Served {
     fn try_lease(&self, key: &ModelKey) -> Option<Lease> {
         let lease = self.store.try_lease(key).or_else(|| self.containers.try_lease(key));
-        lease.or_else(|| self.explainers.lease(key))
+        lease.or_else(|| self.companions.lease(key))
     }
 
     async fn lease(&self, key: &ModelKey) -> Result<Lease, InferError> {
-        if let Some(lease) = self.explainers.lease(key) {
-            return Ok(lease);
-        }
-        match self.containers.lease(key).await {
-            Some(lease) => lease,
-            None => self.store.lease(key).await,
+        match self.companions.lease(key) {
+            Some(lease) => Ok(lease),
+            None => self.lease_model(key).await,
         }
     }
 
     fn state(&self, key: &ModelKey) -> ModelState {
-        if self.explainers.lease(key).is_some() {
+        if self.companions.lease(key).is_some() {
             return ModelState::Ready;
         }
         self.containers.state(key).unwrap_or_else(|| self.store.state(key))

@@ -34,8 +34,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::ApiAccess;
+use crate::companion::{Companion, Role};
 use crate::containers::{Files, MODEL, Way};
-use crate::explain::Explainer;
 use crate::load::Recipe;
 use crate::monitor::{Plan, Watch};
 use crate::recommend;
@@ -278,15 +278,34 @@ impl Serving {
         let key = ModelKey::new(model.namespace().unwrap_or_default(), model.name_any());
         if let Some(container) = &model.spec.container {
             served.store.remove(&key);
-            served.explainers.remove(&key);
+            served.companions.remove(&key);
             return self.contain(&key, model, container).await;
         }
         served.containers.remove(&key);
-        if let Some(explains) = &model.spec.explains {
-            served.store.remove(&key);
-            return Ok(self.explain(key, model, explains).await);
+        match (&model.spec.explains, &model.spec.transforms) {
+            (None, None) => {}
+            (Some(explains), None) => {
+                served.store.remove(&key);
+                return Ok(self.explain(key, model, explains).await);
+            }
+            (None, Some(transforms)) => {
+                served.store.remove(&key);
+                return Ok(self.transform(key, model, transforms));
+            }
+            (Some(_), Some(transforms)) => {
+                served.remove(&key);
+                let message = format!(
+                    "spec.transforms: {transforms:?}: a Model transforms or explains another, not both"
+                );
+                return Ok(Verdict::failed(
+                    Err(("InvalidSpec", message.clone())),
+                    "InvalidSpec",
+                    message,
+                    None,
+                ));
+            }
         }
-        served.explainers.remove(&key);
+        served.companions.remove(&key);
         Ok(self.load(&key, model).await)
     }
 
@@ -304,7 +323,7 @@ impl Serving {
         let (name, plugin) = match self.resolve(Stage::Explainer, model) {
             Ok(found) => found,
             Err((reason, message)) => {
-                self.served.explainers.remove(&key);
+                self.served.companions.remove(&key);
                 return Verdict::failed(Err((reason, message.clone())), reason, message, soon);
             }
         };
@@ -314,17 +333,45 @@ impl Serving {
         };
         let Recipe { request, options, .. } = recipe(model, Arc::clone(&plugin), None, None);
         let files = fetched.map_or_else(|| Arc::clone(&request.files), |fetched| fetched.files(options));
-        let explainer = Explainer {
+        let companion = Companion {
             plugin,
             subject: request.subject,
             settings: request.settings,
-            files,
-            method: request.format,
-            explains: ModelKey::new(key.namespace.clone(), explains),
-            timeout: request.timeout,
+            model: ModelKey::new(key.namespace.clone(), explains),
+            role: Role::Explainer { files, method: request.format, timeout: request.timeout },
         };
-        self.served.explainers.put(key, explainer, &self.served);
-        Verdict { resolved: Ok(name), loaded: Ok(()), facts: None, replicas: 1, again: None }
+        self.served.companions.put(key, companion, &self.served);
+        Verdict { resolved: Ok(name), loaded: Ok(()), facts: None, replicas: 1, again: Some(LOADED) }
+    }
+
+    fn transform(&self, key: ModelKey, model: &Model, transforms: &str) -> Verdict {
+        let refused = |reason, message: String, again| {
+            self.served.companions.remove(&key);
+            Verdict::failed(Err((reason, message.clone())), reason, message, again)
+        };
+        let Some(name) = model.spec.runtime.clone() else {
+            let message = "spec.runtime: required where there is spec.transforms: name the Plugin".to_owned();
+            return refused("InvalidSpec", message, None);
+        };
+        if transforms == key.name {
+            let message = format!("spec.transforms: {transforms:?}: a Model cannot transform itself");
+            return refused("InvalidSpec", message, None);
+        }
+        let Some(plugin) = self.stages.named(Stage::Transformer, &name) else {
+            let message = format!(
+                "spec.runtime: no ready Plugin {name:?} is of the stage `transformer`; see `kubectl get plugins`"
+            );
+            return refused("NoRuntime", message, Some(Duration::from_secs(3)));
+        };
+        let companion = Companion {
+            plugin,
+            subject: Subject::object(API_VERSION, "Model", &key.namespace, &key.name),
+            settings: model.spec.settings.iter().map(setting).collect(),
+            model: ModelKey::new(key.namespace.clone(), transforms),
+            role: Role::Transformer,
+        };
+        self.served.companions.put(key, companion, &self.served);
+        Verdict { resolved: Ok(name), loaded: Ok(()), facts: None, replicas: 1, again: Some(LOADED) }
     }
 
     async fn load(&self, key: &ModelKey, model: &Model) -> Verdict {
@@ -611,7 +658,7 @@ async fn reconcile(model: Arc<Model>, serving: Arc<Serving>) -> Result<Action, S
         loop {
             tokio::select! {
                 verdict = &mut serve => break verdict?,
-                // Files for containers and explainers may take minutes to come. Nobody waits for those of a Model that is gone or
+                // Files for containers and companions may take minutes to come. Nobody waits for those of a Model that is gone or
                 // has changed.
                 _ = looks.tick() => if serving.is_past(&model) {
                     return Ok(Action::requeue(Duration::from_secs(1)));

@@ -25,6 +25,11 @@ pub trait StageResolver: Send + Sync + 'static {
     /// The plugin that answers to `algorithm`. Called while another plugin's call waits, so it must not block.
     fn tuner(&self, algorithm: &str) -> Option<Arc<Plugin>>;
 
+    /// The plugin of a stage that is installed under a name.
+    fn named(&self, _stage: Stage, _name: &str) -> Option<Arc<Plugin>> {
+        None
+    }
+
     /// The plugin of a stage that has a format (of models, or a method of explaining), and the name under which it is
     /// installed: the named one, or any.
     fn by_format(&self, _stage: Stage, _name: Option<&str>, _format: &str) -> Option<(String, Arc<Plugin>)> {

@@ -63,6 +63,10 @@ pub struct ModelSpec {
     /// What the model explains, for a plugin of the stage `explainer`: a Model of the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explains: Option<String>,
+    /// The model whose requests and answers it changes, for a plugin of the stage `transformer`, which `runtime` names: a Model of
+    /// the same namespace. A Route sends requests this way where it names this Model as its `transformer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transforms: Option<String>,
     /// How many replicas there are.
     #[serde(default)]
     pub scaling: Scaling,

@@ -100,6 +100,11 @@ impl StageResolver for InstalledPlugins {
         Stages::tuner(self, algorithm)?.1.component()
     }
 
+    fn named(&self, stage: Stage, name: &str) -> Option<Arc<purlin_sandbox::Plugin>> {
+        let plugins = self.plugins.read().unwrap_or_else(PoisonError::into_inner);
+        plugins.get(name).filter(|installed| installed.manifest.serves(stage))?.plugin.component()
+    }
+
     fn by_format(
         &self,
         stage: Stage,
