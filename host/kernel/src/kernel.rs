@@ -326,6 +326,7 @@ impl Kernel {
             events.clone(),
             holdings.clone(),
         ));
+        self.installed.watch(plugin_kind.clone());
         let plugin_loop = Arc::new(PluginLoop::new(plugin_kind, plugins.clone(), held, dialects));
         let experiment_loop = Arc::new(ExperimentLoop::new(
             writers.of_namespace.clone(),

@@ -137,6 +137,11 @@ pub trait PluginSource: Send + Sync + 'static {
 pub trait Stages: Send + Sync + 'static {
     /// The tuner that answers to an algorithm, and its plugin's name.
     fn tuner(&self, algorithm: &str) -> Option<(String, Arc<dyn LoadedPlugin>)>;
+
+    /// Whether plugins are still being loaded. What nobody serves now may be served once they are.
+    fn awaited(&self) -> bool {
+        false
+    }
 }
 
 /// One word for a condition about a call that gave no answer.

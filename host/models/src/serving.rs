@@ -70,6 +70,12 @@ const LOADED: Duration = Duration::from_secs(30);
 /// How often a model that is elsewhere, or comes when it is asked, is looked at again.
 const AWAY: Duration = Duration::from_secs(5);
 
+/// When a model is looked at again whose plugin may be there in a moment.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The reason of a model whose plugin may still come.
+const AWAITED: &str = "Pending";
+
 /// When files that did not come are asked for again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -357,7 +363,11 @@ impl Serving {
             let message = format!("spec.transforms: {transforms:?}: a Model cannot transform itself");
             return refused("InvalidSpec", message, None);
         }
+        let awaited = self.stages.awaited();
         let Some(plugin) = self.stages.named(Stage::Transformer, &name) else {
+            if awaited {
+                return refused(AWAITED, "plugins are being loaded".to_owned(), Some(SOON));
+            }
             let message = format!(
                 "spec.runtime: no ready Plugin {name:?} is of the stage `transformer`; see `kubectl get plugins`"
             );
@@ -376,7 +386,7 @@ impl Serving {
 
     async fn load(&self, key: &ModelKey, model: &Model) -> Verdict {
         let store = &self.served.store;
-        let soon = Some(Duration::from_secs(1));
+        let soon = Some(SOON);
         let (name, plugin) = match self.resolve(Stage::ServingRuntime, model) {
             Ok(found) => found,
             Err((reason, message)) => {
@@ -533,7 +543,10 @@ impl Serving {
             return Err(("InvalidSpec", "spec.format: required where there is no spec.container".to_owned()));
         };
         let runtime = model.spec.runtime.as_deref();
+        // Asked before: what is loaded in between is found.
+        let awaited = self.stages.awaited();
         self.stages.by_format(stage, runtime, &format.name).ok_or_else(|| match runtime {
+            _ if awaited => (AWAITED, "plugins are being loaded".to_owned()),
             Some(runtime) => (
                 "NoRuntime",
                 format!("spec.runtime: no ready Plugin {runtime:?} serves the format {:?}", format.name),
@@ -666,6 +679,10 @@ async fn reconcile(model: Arc<Model>, serving: Arc<Serving>) -> Result<Action, S
             }
         }
     };
+    // That a process has just begun says nothing of what could answer before.
+    if matches!(verdict.resolved, Err((AWAITED, _))) && was_ready(&model) {
+        return Ok(Action::requeue(SOON));
+    }
     let mut fresh = status(&model, &verdict, Timestamp::now());
     if let Some(change) = serving.drift(&key, &model) {
         set_condition(&mut fresh.conditions, change, Timestamp::now());

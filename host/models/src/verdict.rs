@@ -85,8 +85,8 @@ pub(crate) fn tell(events: &EventRecorder, model: &Model, fresh: &ModelStatus) {
     });
     if !same {
         // Of the reasons for which a model isn't ready, these pass by themselves.
-        let warning =
-            !good && !["Progressing", "Downloading", "ContainerWaiting"].contains(&now.reason.as_str());
+        let warning = !good
+            && !["Progressing", "Downloading", "ContainerWaiting", "Pending"].contains(&now.reason.as_str());
         events.tell(model, warning, &now.reason, &now.message);
     }
 }

@@ -25,6 +25,11 @@ pub trait StageResolver: Send + Sync + 'static {
     /// The plugin that answers to `algorithm`. Called while another plugin's call waits, so it must not block.
     fn tuner(&self, algorithm: &str) -> Option<Arc<Plugin>>;
 
+    /// Whether plugins are still being loaded. What nobody serves now may be served once they are.
+    fn awaited(&self) -> bool {
+        false
+    }
+
     /// The plugin of a stage that is installed under a name.
     fn named(&self, _stage: Stage, _name: &str) -> Option<Arc<Plugin>> {
         None

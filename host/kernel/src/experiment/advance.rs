@@ -37,8 +37,11 @@ use crate::stage::{fault_reason, sentence};
 pub(super) const FAULTS_BORNE: u32 = 16;
 
 /// After so many looks for a tuner that nobody installed a spec is not accepted. With the queue's backoff that is half a
-/// minute at most, in which a plugin that was installed together with the experiment is loaded.
+/// minute at most, in which a plugin may be installed that comes after its experiment. Looks while plugins are being loaded do not
+/// count.
 pub(super) const ABSENCE_BORNE: u32 = 8;
+/// How often a tuner is looked for while plugins are being loaded.
+const LOADING_AGAIN: Duration = Duration::from_millis(500);
 /// How often the output of running trials is read for early stopping.
 const OBSERVE_SECONDS: u32 = 5;
 
@@ -47,6 +50,8 @@ const OBSERVE_SECONDS: u32 = 5;
 pub(super) enum TunerError {
     /// No plugin serves the algorithm.
     Missing,
+    /// No plugin that is loaded serves the algorithm, and others are being loaded.
+    Awaited,
     /// The call failed.
     Call(CallError),
 }
@@ -187,6 +192,8 @@ impl<W: World> Pass<'_, W> {
                 }
                 ("AlgorithmUnavailable", message, Outcome::Backoff)
             }
+            // After a start, or in a replica that has just come, this says nothing of the experiment.
+            TunerError::Awaited => return Ok(Outcome::After(LOADING_AGAIN)),
             TunerError::Call(CallError::Fault(Fault::Invalid(errors))) => {
                 return self.end(trials, invalid(errors)).await;
             }

@@ -191,7 +191,10 @@ impl Cluster<'_> {
 
     /// The tuner for a search, and the search with that tuner's configuration.
     fn tuner(&self, mut search: Search) -> Result<(Arc<dyn LoadedPlugin>, Search), TunerError> {
-        let (_, plugin) = self.parent.stages.tuner(&search.algorithm).ok_or(TunerError::Missing)?;
+        // Asked before: what is loaded in between is found.
+        let awaited = self.parent.stages.awaited();
+        let missing = if awaited { TunerError::Awaited } else { TunerError::Missing };
+        let (_, plugin) = self.parent.stages.tuner(&search.algorithm).ok_or(missing)?;
         search.context = plugin.context(search.context.now_ms, search.context.seed);
         Ok((plugin, search))
     }

@@ -47,6 +47,14 @@ pub(super) fn followed(plugin: &Plugin, back: bool) -> Followed {
     if back || is("Ready", "True") { Followed::Load } else { Followed::Wait }
 }
 
+/// Whether a plugin that is not loaded here may still come: nobody has judged it, or it was found ready.
+pub(super) fn awaited(plugin: &Plugin) -> bool {
+    let Some(status) = &plugin.status else { return true };
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
+    status.observed_generation != plugin.metadata.generation
+        || ready.is_none_or(|ready| ready.status != "False")
+}
+
 /// The capabilities of a spec.
 ///
 /// # Errors
@@ -155,6 +163,35 @@ mod tests {
         assert_eq!(locked_digest(&plugin), None, "another reference is resolved anew");
         plugin.spec.digest = Some("sha256:two".to_owned());
         assert_eq!(locked_digest(&plugin), Some("sha256:two"));
+    }
+
+    #[test]
+    fn a_plugin_that_nobody_has_refused_may_still_come() {
+        let mut plugin = Plugin::new("p", PluginSpec::default());
+        plugin.metadata.generation = Some(2);
+        assert!(awaited(&plugin), "nobody has judged it");
+        for (observed, ready, expected) in [
+            (2, Some("True"), true),
+            (2, Some("Unknown"), true),
+            (2, None, true),
+            (2, Some("False"), false),
+            // Of the generation before.
+            (1, Some("False"), true),
+        ] {
+            let conditions: Vec<_> = ready
+                .into_iter()
+                .map(|status| {
+                    serde_json::json!({"type": "Ready", "status": status, "reason": "A", "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z"})
+                })
+                .collect();
+            plugin.status = Some(PluginStatus {
+                observed_generation: Some(observed),
+                conditions: serde_json::from_value(conditions.into()).unwrap(),
+                ..PluginStatus::default()
+            });
+            assert_eq!(awaited(&plugin), expected, "{observed} {ready:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! plugin that is replaced meanwhile finishes the calls that it has, and new calls find the new one.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -12,8 +12,10 @@ use purlin_registry::{Manifest, Rights, Stage};
 use purlin_sandbox::contract::{Context, FieldError, Search, Selector, Suggestion, SyncRequest};
 use purlin_sandbox::{CallError, StageResolver, Subject, SyncAnswer};
 
+use super::decide::awaited;
 use super::probation::Alarm;
-use crate::api::RolledBack;
+use crate::api::{Plugin, RolledBack};
+use crate::cache::Kind;
 use crate::observe::KernelMetrics;
 use crate::stage::{LoadedPlugin, Stages, fault_reason};
 
@@ -44,12 +46,34 @@ pub(crate) struct Installed {
 #[derive(Default)]
 pub(crate) struct InstalledPlugins {
     plugins: RwLock<BTreeMap<String, Installed>>,
+    /// The Plugins that there are, once they are watched.
+    resources: OnceLock<Arc<Kind>>,
 }
 
 impl InstalledPlugins {
     /// The plugin of a name.
     pub(crate) fn get(&self, name: &str) -> Option<Installed> {
         self.plugins.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Says where the Plugins are that are to be loaded.
+    pub(crate) fn watch(&self, resources: Arc<Kind>) {
+        // A kernel runs once: nobody was there before.
+        let _ = self.resources.set(resources);
+    }
+
+    /// Whether a Plugin may still come that is not loaded here yet: after a start, or in a replica that has just come.
+    fn any_awaited(&self) -> bool {
+        let Some(resources) = self.resources.get().filter(|resources| resources.is_synced()) else {
+            return true;
+        };
+        let missing: Vec<_> = resources.read(|store| {
+            let loaded = self.plugins.read().unwrap_or_else(PoisonError::into_inner);
+            let keys = store.keys().into_iter().filter(|key| !loaded.contains_key(&key.name));
+            keys.filter_map(|key| store.get(&key)).collect()
+        });
+        // One that cannot be read is judged by its own loop, and serves nothing.
+        missing.iter().filter_map(|plugin| plugin.typed::<Plugin>().ok()).any(|plugin| awaited(&plugin))
     }
 
     /// Puts a plugin in the place of the one before, and gives that one.
@@ -93,11 +117,19 @@ impl Stages for InstalledPlugins {
             })
             .map(|(name, installed)| (name.clone(), installed.plugin.clone()))
     }
+
+    fn awaited(&self) -> bool {
+        self.any_awaited()
+    }
 }
 
 impl StageResolver for InstalledPlugins {
     fn tuner(&self, algorithm: &str) -> Option<Arc<purlin_sandbox::Plugin>> {
         Stages::tuner(self, algorithm)?.1.component()
+    }
+
+    fn awaited(&self) -> bool {
+        self.any_awaited()
     }
 
     fn named(&self, stage: Stage, name: &str) -> Option<Arc<purlin_sandbox::Plugin>> {

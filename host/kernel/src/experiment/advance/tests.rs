@@ -6,6 +6,7 @@ use crate::api::{
     Objective, ObservedMetric, Trial, TrialStatus, TrialTemplate, is_true, set_condition,
 };
 use crate::expression::Conditions;
+use crate::reconcile::Outcome;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -37,6 +38,8 @@ struct Server {
     space: usize,
     /// Nobody installed the tuner.
     absent: bool,
+    /// Plugins are being loaded.
+    loading: bool,
 }
 
 impl Server {
@@ -91,7 +94,12 @@ impl World for Simulation {
     }
 
     async fn validate(&self, _: Search) -> Result<Vec<FieldError>, TunerError> {
-        if self.0.lock().unwrap().absent { Err(TunerError::Missing) } else { Ok(vec![]) }
+        let server = self.0.lock().unwrap();
+        match (server.loading, server.absent) {
+            (true, _) => Err(TunerError::Awaited),
+            (_, true) => Err(TunerError::Missing),
+            _ => Ok(vec![]),
+        }
     }
 
     async fn suggest(&self, search: Search, count: u32) -> Result<Vec<Suggestion>, TunerError> {
@@ -169,6 +177,20 @@ async fn a_tuner_that_nobody_installed_ends_the_experiment_after_a_while() {
         pass.run(vec![]).await.unwrap();
     }
     assert!(failed());
+}
+
+#[tokio::test]
+async fn an_experiment_waits_while_plugins_are_loaded() {
+    let world = Simulation(Mutex::new(Server { loading: true, ..Server::default() }));
+    let (experiment, conditions) = (experiment(Some(1), 1), Conditions::default());
+    for attempt in [0, super::ABSENCE_BORNE, 10 * super::ABSENCE_BORNE] {
+        let context = Context { now_ms: 0, seed: 1, config: "{}".to_owned() };
+        let now = Timestamp::UNIX_EPOCH;
+        let pass =
+            Pass { world: &world, experiment: &experiment, conditions: &conditions, context, now, attempt };
+        assert_eq!(pass.run(vec![]).await.unwrap(), Outcome::After(super::LOADING_AGAIN));
+        assert_eq!(world.0.lock().unwrap().status, None);
+    }
 }
 
 proptest! {
