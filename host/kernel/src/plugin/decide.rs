@@ -143,7 +143,9 @@ fn duration(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Followed, bytes, capabilities, check_config, duration, followed, limits, locked_digest};
+    use super::{
+        Followed, awaited, bytes, capabilities, check_config, duration, followed, limits, locked_digest,
+    };
     use crate::api::{Limits, Plugin, PluginSpec, PluginStatus};
     use proptest::prelude::*;
     use purlin_registry::Manifest;
