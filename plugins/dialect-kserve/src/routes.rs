@@ -84,7 +84,15 @@ pub(crate) fn observed<'a>(request: &'a SyncRequest, name: &str) -> Option<&'a V
 
 /// Where a route answers on the gateway's own address, without the scheme: for a client that is given a host.
 pub(crate) fn host_and_path(route: Option<&Value>) -> Option<String> {
-    let url = route?.text(&["status", "pathUrl"]);
+    without_scheme(route?.text(&["status", "pathUrl"]))
+}
+
+/// Where a route answers over gRPC: calls have no path of their own, so that only the host tells routes apart.
+pub(crate) fn host_of_calls(route: Option<&Value>) -> Option<String> {
+    without_scheme(route?.text(&["status", "url"]))
+}
+
+fn without_scheme(url: &str) -> Option<String> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
     (!rest.is_empty()).then(|| rest.to_owned())
 }

@@ -264,6 +264,8 @@ mod tests {
                 "resources": {"limits": {"cpu": "2", "memory": "2Gi"}},
             })
         );
+        merge(&mut base, &json!({"args": ["--c"]}), Arguments::Replace);
+        assert_eq!(base["args"], json!(["--c"]));
     }
 
     #[test]
