@@ -174,8 +174,11 @@ fn room(service: &Value, model: &Value, related: &[Value]) -> Result<(), String>
     let Some((written, limit)) = written.and_then(|written| Some((written, thousandths(written)?))) else {
         return Ok(());
     };
-    let order =
-        |model: &Value| (model.text(&["metadata", "creationTimestamp"]).to_owned(), model.name().to_owned());
+    // A time of creation has seconds only: who has its room already keeps it.
+    let order = |model: &Value| {
+        let came = model.text(&["metadata", "creationTimestamp"]).to_owned();
+        (!model.is_true("MemoryResourceAvailable"), came, model.name().to_owned())
+    };
     let memory =
         |model: &Value| model.at(&["spec", "model", "memory"]).and_then(thousandths).unwrap_or_default();
     let before = related.iter().filter(|other| {

@@ -345,13 +345,15 @@ fn trained_models_answer_beside_each_other() {
     }
     assert_eq!(model["status"]["url"], "http://triton-mms.default.localhost:8085/v2/models/cifar10/infer");
 
-    // The service has 2Gi; one more of 1Gi does not fit.
-    let mut third = model.clone();
-    third["metadata"] = json!({"name": "third"});
+    // The service has 2Gi; one more of 1Gi does not fit, and takes nobody's room, whatever it is called.
+    let third = json!({
+        "apiVersion": model["apiVersion"], "kind": "TrainedModel", "metadata": {"name": "another"}, "spec": model["spec"],
+    });
     world.apply(third);
     world.settle();
-    assert_eq!(world.find("Model", "third"), None);
-    let third = world.get("TrainedModel", "third");
+    assert_eq!(world.find("Model", "another"), None);
+    assert!(world.get("TrainedModel", "cifar10").is_true("Ready"));
+    let third = world.get("TrainedModel", "another");
     assert_eq!(
         third.condition("MemoryResourceAvailable").map(|found| found.text(&["status"])),
         Some("False")
