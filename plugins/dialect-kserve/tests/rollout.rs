@@ -352,6 +352,7 @@ fn trained_models_answer_beside_each_other() {
     world.apply(third);
     world.settle();
     assert_eq!(world.find("Model", "another"), None);
+    assert_eq!(world.get("Route", "triton-mms")["spec"]["models"], json!(["cifar10", "simple-string"]));
     assert!(world.get("TrainedModel", "cifar10").is_true("Ready"));
     let third = world.get("TrainedModel", "another");
     assert_eq!(
