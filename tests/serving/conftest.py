@@ -29,8 +29,11 @@ def models(tmp_path_factory):
 def image_map(tmp_path_factory):
     """Images that stand for programs beside these tests."""
     file = tmp_path_factory.mktemp("images") / "image-map.json"
-    python = {"path": [str(pathlib.Path(sys.executable).parent)], "paths": {"/app": str(pathlib.Path(__file__).parent)}}
-    images = [{"image": f"docker.io/example/{name}:*", **python} for name in ("predictor", "transformer")]
+    here = pathlib.Path(__file__).parent
+    python = {"path": [str(pathlib.Path(sys.executable).parent)], "paths": {"/app": str(here)}}
+    images = [{"image": f"docker.io/example/{name}:*", **python} for name in ("predictor", "transformer", "step")]
+    vllm = {"path": [*python["path"], str(here / "programs")]}
+    images.append({"image": "docker.io/vllm/vllm-openai-cpu:*", **vllm})
     file.write_text(json.dumps({"images": images}))
     return file
 

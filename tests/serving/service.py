@@ -20,16 +20,31 @@ def condition(kubectl, kind, name, condition_type):
     return next((one for one in conditions if one["type"] == condition_type), {})
 
 
-def ready(kubectl, name, limit=60):
-    """Waits until an InferenceService is ready."""
-    until(
-        f"InferenceService {name} is ready",
-        lambda: condition(kubectl, "inferenceservice", name, "Ready").get("status") == "True",
-        limit,
-    )
+def conditions(kubectl, kind, name):
+    """The status of each condition, by its type."""
+    found = kubectl.json("get", kind, name).get("status", {}).get("conditions", [])
+    return {one["type"]: one["status"] for one in found}
 
 
-def host(kubectl, name):
+def ready(kubectl, name, limit=60, kind="inferenceservice"):
+    """Waits until an InferenceService, or an object of another of KServe's kinds, is ready."""
+    until(f"{kind} {name} is ready", lambda: condition(kubectl, kind, name, "Ready").get("status") == "True", limit)
+
+
+def host(kubectl, name, kind="inferenceservice"):
     """The host under which an InferenceService answers, from its status."""
-    url = kubectl.json("get", "inferenceservice", name)["status"]["url"]
+    url = kubectl.json("get", kind, name)["status"]["url"]
     return url.removeprefix("http://")
+
+
+def events(kubectl, kind, name):
+    """Type, reason and message of the Events about an object."""
+    selector = f"--field-selector=involvedObject.kind={kind},involvedObject.name={name}"
+    found = kubectl.json("get", "events", selector)["items"]
+    return [(event["type"], event["reason"], event["message"]) for event in found]
+
+
+def gone(kubectl, *kinds):
+    """Whether a namespace has no objects of these kinds left."""
+    found = kubectl("get", ",".join(kinds), "--ignore-not-found", "-o", "name").split()
+    return not found

@@ -18,6 +18,10 @@ from kserve import (
     InferRequest,
     KServeClient,
     RESTConfig,
+    V1alpha1InferenceGraph,
+    V1alpha1InferenceGraphSpec,
+    V1alpha1InferenceRouter,
+    V1alpha1InferenceStep,
     V1beta1InferenceService,
     V1beta1InferenceServiceSpec,
     V1beta1ModelFormat,
@@ -210,3 +214,32 @@ def test_each_kind_by_the_client(kserve, kubectl, models, gateway, kind):
 
     kserve.delete(name, namespace=namespace)
     until("the service is gone", lambda: gone(kserve, name, namespace), 60)
+
+
+def test_a_graph_by_the_client(kserve, kubectl, models, gateway):
+    """Create, wait, ask, delete."""
+    namespace = kubectl.namespace
+    kserve.create(service("digits", namespace, models / "digits"))
+    kserve.wait_isvc_ready("digits", namespace=namespace, timeout_seconds=60)
+    steps = [V1alpha1InferenceStep(service_name="digits", dependency="Hard"), V1alpha1InferenceStep(service_name="digits")]
+    graph = V1alpha1InferenceGraph(
+        api_version=constants.KSERVE_V1ALPHA1,
+        kind=constants.KSERVE_KIND_INFERENCEGRAPH,
+        metadata=kubernetes.V1ObjectMeta(name="chain", namespace=namespace),
+        spec=V1alpha1InferenceGraphSpec(nodes={"root": V1alpha1InferenceRouter(router_type="Sequence", steps=steps)}),
+    )
+    kserve.create_inference_graph(graph)
+    kserve.wait_ig_ready("chain", namespace=namespace, timeout_seconds=60, polling_interval=1)
+    url = kserve.get_inference_graph("chain", namespace=namespace)["status"]["url"]
+
+    async def ask():
+        client = InferenceRESTClient(RESTConfig(protocol="v1"))
+        headers = {"host": url.removeprefix("http://")}
+        return await client.infer(
+            f"http://{gateway}", {"instances": [[1.0] * 64]}, headers=headers, is_graph_endpoint=True
+        )
+
+    assert len(asyncio.run(ask())["predictions"]) == 1
+    kserve.delete_inference_graph("chain", namespace)
+    answer = lambda: requests.post(f"http://{gateway}/serving/{namespace}/chain", json={}, timeout=30)
+    until("the graph no longer answers", lambda: answer().status_code == 404, 30)

@@ -1,11 +1,12 @@
-//! Whom a graph's steps ask: routes of this gateway, without leaving the process, and servers elsewhere.
+//! Whom a graph's steps ask: routes of this gateway, by their names or by URLs with their hosts, without leaving the process, and
+//! servers elsewhere.
 
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use serde_json::Value;
 
@@ -71,10 +72,15 @@ impl Asker {
             return Err(Failure::unavailable(format!("the graph asks route {name:?}, which there is not")));
         };
         let path = path_for(&route, &body)?;
+        let path = path.parse().map_err(|_| Failure::invalid("the model's name cannot be in a path"))?;
+        self.here(Place { route, view: 0 }, path, name, body).await
+    }
+
+    /// Asks a route of this gateway.
+    async fn here(&self, place: Place, path: Uri, name: &str, body: Bytes) -> Result<Answer, Failure> {
         let mut request = http::Request::new(Either::Right(Full::new(body)));
         *request.method_mut() = http::Method::POST;
-        *request.uri_mut() =
-            path.parse().map_err(|_| Failure::invalid("the model's name cannot be in a path"))?;
+        *request.uri_mut() = path;
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Ok(id) = HeaderValue::from_str(&self.request_id) {
@@ -83,10 +89,12 @@ impl Asker {
         if let Some(trace) = &self.trace {
             headers.insert(TRACEPARENT, trace.clone());
         }
-        if let Some(authorization) = &self.authorization {
+        // What a client is let in with is not for the services of others.
+        if let Some(authorization) =
+            self.authorization.as_ref().filter(|_| place.route.namespace == self.namespace)
+        {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
-        let place = Place { route, view: 0 };
         let response = Box::pin(answer_at(self.core.clone(), place, 0, request, self.depth)).await;
         let status = response.status();
         let body = Limited::new(response.into_body(), self.core.config.max_body).collect().await;
@@ -95,6 +103,9 @@ impl Asker {
     }
 
     async fn url(&self, url: &str, body: Bytes) -> Result<Answer, Failure> {
+        if let Some((place, uri)) = self.own(url) {
+            return self.here(place, uri, url, body).await;
+        }
         let failed = |error: reqwest::Error| Failure::unavailable(format!("the graph asked {url}: {error}"));
         let mut request = client(&self.core.steps)?
             .post(url)
@@ -117,6 +128,16 @@ impl Asker {
             whole.extend_from_slice(&piece);
         }
         Ok(Answer { status, body: whole.into() })
+    }
+
+    /// The route of this gateway that a URL is about: its host is the route's, whether or not it can be looked up here, as the
+    /// name of a service inside a cluster cannot on a laptop. Hosts that are only caught by a route for all others are not.
+    fn own(&self, url: &str) -> Option<(Place, Uri)> {
+        let uri: Uri = url.parse().ok()?;
+        let host = uri.host().filter(|_| uri.scheme_str() == Some("http"))?;
+        let place = self.core.table.load().at_host(host)?;
+        let path = uri.path_and_query().cloned()?;
+        Some((place, Uri::from(path)))
     }
 }
 

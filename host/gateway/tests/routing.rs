@@ -264,3 +264,38 @@ async fn a_graph_asks_one_route_after_the_other() {
     let reply = running.post_with("/", &host, b"{}").await;
     assert_eq!(reply.status, 404, "{}", reply.text());
 }
+
+#[tokio::test]
+async fn a_graph_finds_its_own_gateway_behind_a_url() {
+    let sequence = |url: &str| {
+        let step = StepConfig { url: Some(url.to_owned()), required: true, ..StepConfig::default() };
+        BTreeMap::from([("root".to_owned(), NodeConfig { kind: NodeKind::Sequence, steps: vec![step] })])
+    };
+    let graph = |name: &str, url: &str| RouteConfig {
+        graph: Some(GraphConfig { nodes: sequence(url) }),
+        ..route(name, &[])
+    };
+    let inside = "math.team.svc.cluster.local";
+    let mut math = route("math", &["arithmetic"]);
+    math.hosts.push(inside.to_owned());
+    let table = TableConfig {
+        routes: vec![
+            math,
+            graph("inside", &format!("http://{inside}/v1/models/arithmetic:predict")),
+            graph("wrong", &format!("http://{inside}:80/v1/models/other:predict")),
+            graph("circle", "http://circle.team.example/"),
+        ],
+        models: Vec::new(),
+    };
+    let running = start(GatewayConfig::default(), &table).await;
+    let ask = async |name: &str| {
+        let host = format!("{name}.team.example");
+        let reply =
+            running.post_with("/", &[("host", host.as_str())], br#"{"instances":[{"a":3,"b":1}]}"#).await;
+        (reply.status, reply.text())
+    };
+    let (status, text) = ask("inside").await;
+    assert_eq!((status, text.contains("\"sum\":4")), (200, true), "{text}");
+    assert_eq!(ask("wrong").await.0, 404);
+    assert_eq!(ask("circle").await.0, 508);
+}

@@ -483,6 +483,10 @@ impl Serving {
             }
             Err(error) => return Err(ServingError::Pods(Box::new(error))),
         };
+        if let Some((reason, message)) = &observed.held {
+            let message = format!("Pods of the description before go on answering: {message}");
+            self.access.events.tell(&**model, true, known(reason), &message);
+        }
         let resolved = Ok(CONTAINERS.to_owned());
         let again = Some(Duration::from_secs(5));
         let asleep = observed.desired == 0 && was_ready(model);

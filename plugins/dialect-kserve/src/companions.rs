@@ -38,7 +38,11 @@ pub(crate) fn translate(request: &SyncRequest, explained: &str) -> Result<Compan
             true => service.name().to_owned(),
             false => names::component(service.name(), "predictor"),
         };
-        let host = routes::host_and_path(routes::observed(request, &asked));
+        let route = routes::observed(request, &asked);
+        let host = match speaks_grpc(spec) {
+            true => routes::host_of_calls(route),
+            false => routes::host_and_path(route),
+        };
         let observed = request.child(GENERIC, "Model", &name);
         if component == "explainer"
             && spec.items(&["containers"]).is_empty()
@@ -58,6 +62,13 @@ pub(crate) fn translate(request: &SyncRequest, explained: &str) -> Result<Compan
         }
     }
     Ok(companions)
+}
+
+/// Whether the container says that it asks the predictor over gRPC.
+fn speaks_grpc(spec: &Value) -> bool {
+    let containers = spec.items(&["containers"]);
+    let args = container::serving(containers).map_or(&[][..], |index| containers[index].items(&["args"]));
+    ["--predictor_protocol", "--protocol"].iter().any(|name| flag(args, name).as_deref() == Some("grpc-v2"))
 }
 
 fn one(

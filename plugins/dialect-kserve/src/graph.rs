@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use purlin_sdk::serde_json::{Map, Value, json};
-use purlin_sdk::{Event, Fault, FieldError, Object as _, Severity, SyncRequest, SyncResponse, fault};
+use purlin_sdk::{
+    Event, Fault, FieldError, Object as _, Selector, Severity, SyncRequest, SyncResponse, fault,
+};
 
 use crate::knative::{Living, State};
-use crate::names::{self, STOP};
+use crate::names::{self, STOP, V1ALPHA1, V1BETA1};
 use crate::{routes, validate};
 
 /// Where a request enters.
@@ -16,6 +18,48 @@ const ROOT: &str = "root";
 const DEPENDENTS: &[&str] = &["ConfigurationsReady", "RoutesReady"];
 /// Where the graph was stopped.
 const NONE: &[&str] = &["RoutesReady"];
+
+/// What KServe gives the Pod of its router. Here the gateway takes requests through a graph, in no Pod of the graph's own.
+const OF_A_ROUTER: &[&str] = &[
+    "resources",
+    "affinity",
+    "tolerations",
+    "nodeSelector",
+    "nodeName",
+    "serviceAccountName",
+    "minReplicas",
+    "maxReplicas",
+    "scaleTarget",
+    "scaleMetric",
+    "routerTimeouts",
+];
+
+/// The services that its steps name.
+pub(crate) fn related(graph: &Value) -> Vec<Selector> {
+    let names: BTreeSet<&str> = named(graph).map(|(_, name)| name).collect();
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let select = |api_version: &str, kind: &str| Selector {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        namespace: None,
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        labels: String::new(),
+    };
+    vec![select(V1BETA1, "InferenceService"), select(V1ALPHA1, "InferenceGraph")]
+}
+
+/// The names of services in a graph, with the fields that have them.
+fn named(graph: &Value) -> impl Iterator<Item = (String, &str)> {
+    let nodes = graph.at(&["spec", "nodes"]).and_then(Value::as_object);
+    nodes.into_iter().flatten().flat_map(|(node, each)| {
+        each.items(&["steps"]).iter().enumerate().filter_map(move |(index, step)| {
+            let name = step.text(&["serviceName"]);
+            (!name.is_empty()).then(|| (format!("spec.nodes.{node}.steps[{index}].serviceName"), name))
+        })
+    })
+}
 
 /// Translates.
 ///
@@ -34,17 +78,56 @@ pub(crate) fn sync(request: &SyncRequest) -> Result<SyncResponse, Fault> {
     let route = route(graph);
     let observed = routes::observed(request, graph.name());
     let mut conditions = Living::of(graph, DEPENDENTS, request.context.now_ms);
-    let reached = State::observed(observed, "Ready");
-    conditions
-        .set("ConfigurationsReady", if observed.is_some() { State::holds() } else { State::pending("", "") });
-    conditions.set("RoutesReady", reached.clone());
+    let services = services(graph, &request.related);
+    conditions.set(
+        "ConfigurationsReady",
+        match observed {
+            None if services.is_true() => State::pending("", ""),
+            _ => services.clone(),
+        },
+    );
+    conditions.set("RoutesReady", State::observed(observed, "Ready"));
     conditions.set("Stopped", State::fails("", ""));
-    let url = observed
-        .map(|route| route.text(&["status", "url"]))
-        .filter(|url| reached.is_true() && !url.is_empty());
-    let events = events(graph, reached.is_true());
+    let ready = conditions.ready();
+    let url =
+        observed.map(|route| route.text(&["status", "url"])).filter(|url| ready.is_true() && !url.is_empty());
+    let events = events(graph, &ready, &services);
     let status = status(graph, conditions, url);
     Ok(SyncResponse { children: vec![route], status: Some(status), events, ..SyncResponse::default() })
+}
+
+/// Whether the services that the steps name are there, and were ready once: KServe's router, too, begins with services that
+/// are ready, and does not mind later whether one of them is.
+fn services(graph: &Value, related: &[Value]) -> State {
+    let found = |name: &str| {
+        let kinds = [(V1BETA1, "InferenceService"), (V1ALPHA1, "InferenceGraph")];
+        let is = |object: &&Value| kinds.iter().any(|(version, kind)| object.is(version, kind));
+        related.iter().filter(is).find(|object| object.name() == name)
+    };
+    if let Some((field, name)) = named(graph).find(|(_, name)| found(name).is_none()) {
+        let message = format!(
+            "{field}: \"{name}\": there is no InferenceService of this name in namespace {}: create it there, or name \
+             another",
+            graph.namespace()
+        );
+        return State::fails("ServiceNotFound", message);
+    }
+    if graph.is_true("Ready") && !is_news(graph) {
+        return State::holds();
+    }
+    let ready = |name: &str| found(name).is_some_and(|service| service.is_true("Ready"));
+    match named(graph).find(|(_, name)| !ready(name)) {
+        Some((field, name)) => {
+            State::pending("ServiceNotReady", format!("{field}: \"{name}\" is not ready yet"))
+        }
+        None => State::holds(),
+    }
+}
+
+/// Whether the spec was not seen yet.
+fn is_news(graph: &Value) -> bool {
+    let seen = graph.int(&["status", "observedGeneration"]);
+    seen.is_none() || seen != graph.int(&["metadata", "generation"])
 }
 
 fn status(graph: &Value, conditions: Living<'_>, url: Option<&str>) -> Value {
@@ -124,6 +207,9 @@ fn validated(graph: &Value) -> Vec<FieldError> {
     for (name, node) in nodes {
         let path = format!("spec.nodes.{name}");
         let splitter = node.text(&["routerType"]) == "Splitter";
+        if node.items(&["steps"]).is_empty() {
+            errors.push(fault::field(format!("{path}.steps"), "", "a node needs a step: say whom it asks"));
+        }
         let (mut seen, mut sum) = (BTreeSet::new(), 0_i64);
         for (index, step) in node.items(&["steps"]).iter().enumerate() {
             let path = format!("{path}.steps[{index}]");
@@ -141,6 +227,14 @@ fn validated(graph: &Value) -> Vec<FieldError> {
                     "",
                     "it asks nobody: set serviceName, nodeName or serviceUrl",
                 )),
+                ["serviceUrl"] if !is_http(step.text(&["serviceUrl"])) => {
+                    let reason = "it must begin with http:// or https://";
+                    errors.push(fault::field(
+                        format!("{path}.serviceUrl"),
+                        step.text(&["serviceUrl"]),
+                        reason,
+                    ));
+                }
                 [_] => {}
                 [_, second, ..] => {
                     let reason = format!("a step asks one: set only one of {}", set.join(", "));
@@ -178,7 +272,7 @@ fn validated(graph: &Value) -> Vec<FieldError> {
                 None => {}
             }
         }
-        if splitter && sum != 100 {
+        if splitter && sum != 100 && !node.items(&["steps"]).is_empty() {
             let reason = "the sum of traffic weights for all routing targets should be 100";
             errors.push(fault::field(format!("{path}.steps"), sum.to_string(), reason));
         }
@@ -188,6 +282,10 @@ fn validated(graph: &Value) -> Vec<FieldError> {
         errors.push(fault::field(format!("spec.nodes.{name}.steps"), name, reason));
     }
     errors
+}
+
+fn is_http(url: &str) -> bool {
+    url.starts_with("http://") || url.starts_with("https://")
 }
 
 /// A node that leads back to itself.
@@ -207,20 +305,37 @@ fn circle(nodes: &Map<String, Value>) -> Option<&str> {
     })
 }
 
-fn events(graph: &Value, is: bool) -> Vec<Event> {
+/// What has no effect, once for each spec, a service that is not there, and each turn of the readiness.
+fn events(graph: &Value, ready: &State, services: &State) -> Vec<Event> {
     let name = graph.name();
-    let tell = |severity, reason: &str, message: String| {
-        vec![Event { severity, reason: reason.to_owned(), message }]
+    let mut events = Vec::new();
+    let mut tell = |severity, reason: &str, message: String| {
+        events.push(Event { severity, reason: reason.to_owned(), message });
     };
-    match (graph.is_true("Ready"), is) {
+    let ignored: Vec<String> = OF_A_ROUTER
+        .iter()
+        .filter(|field| graph.at(&["spec", field]).is_some())
+        .map(|field| format!("spec.{field}"))
+        .collect();
+    if is_news(graph) && !ignored.is_empty() {
+        let has = if ignored.len() == 1 { "has" } else { "have" };
+        let message =
+            format!("{} {has} no effect: the gateway takes requests through a graph", ignored.join(", "));
+        tell(Severity::Warning, "NoEffect", message);
+    }
+    if services.is_new_failure(graph, "ConfigurationsReady") {
+        tell(Severity::Warning, &services.reason, services.message.clone());
+    }
+    match (graph.is_true("Ready"), ready.is_true()) {
         (false, true) => {
-            tell(Severity::Normal, "InferenceGraphReady", format!("InferenceGraph [{name}] is Ready"))
+            tell(Severity::Normal, "InferenceGraphReady", format!("InferenceGraph [{name}] is Ready"));
         }
         (true, false) => tell(
             Severity::Warning,
             "InferenceGraphNotReady",
             format!("InferenceGraph [{name}] is no longer Ready"),
         ),
-        _ => Vec::new(),
+        _ => {}
     }
+    events
 }

@@ -52,6 +52,15 @@ impl State {
         }
     }
 
+    /// Whether a condition of an object fails in a way that nobody was told yet: for another reason than before, or with a
+    /// spec that was not seen yet. The words of one reason may change by themselves.
+    pub(crate) fn is_new_failure(&self, object: &Value, kind: &str) -> bool {
+        let seen = object.int(&["status", "observedGeneration"]);
+        let fresh = seen.is_none() || seen != object.int(&["metadata", "generation"]);
+        let before = State::observed(Some(object), kind);
+        self.is_false() && (fresh || !before.is_false() || before.reason != self.reason)
+    }
+
     /// What `status.conditions` of a generic object says of one type. Unknown, until it says anything.
     pub(crate) fn observed(object: Option<&Value>, kind: &str) -> Self {
         let Some(condition) = object.and_then(|object| object.condition(kind)) else {

@@ -13,7 +13,7 @@
 //! | `settings`, `storage`, `scaling` | arguments, where models are, replicas |
 //! | `revisions` | revisions, and who gets which share of the requests |
 //! | `routes` | ways to Models |
-//! | `status`, `model_status`, `knative` | what came of it, back |
+//! | `status`, `model_status`, `knative`, `words` | what came of it, back |
 //! | `trained_model`, `quantity` | TrainedModel |
 //! | `graph` | InferenceGraph |
 //! | `llm`, `llm_config`, `llm_status` | LLMInferenceService |
@@ -43,6 +43,7 @@ mod status;
 mod storage;
 mod trained_model;
 mod validate;
+mod words;
 
 use purlin_sdk::serde_json::Value;
 use purlin_sdk::{Context, Dialect, Fault, Object as _, Selector, SyncRequest, SyncResponse};
@@ -58,7 +59,8 @@ impl Dialect for KServe {
             Kind::Service => service::related(parent),
             Kind::TrainedModel => trained_model::related(parent),
             Kind::Llm => llm::related(parent),
-            Kind::Graph | Kind::Read => Vec::new(),
+            Kind::Graph => graph::related(parent),
+            Kind::Read => Vec::new(),
         })
     }
 

@@ -6,6 +6,7 @@ use purlin_serving::progress::{self, Progress};
 
 use crate::knative::{Living, State};
 use crate::llm_config::{Combined, Refusal};
+use crate::words::Written;
 use crate::{llm, names};
 
 /// What `Ready` sums up.
@@ -23,9 +24,11 @@ pub(crate) struct Observed<'a> {
 /// The whole status.
 pub(crate) fn of(observed: &Observed<'_>) -> Value {
     let service = observed.service;
+    let uri = observed.combined.spec.text(&["model", "uri"]);
+    let written = Written { source: "spec.model.uri", uri, format: None };
     let workload = match progress::of(observed.model) {
         Progress::Ready => State::holds(),
-        Progress::Failed { reason, message, .. } => State::fails(reason, message),
+        Progress::Failed { reason, message, .. } => State::fails(reason, written.told(&message)),
         Progress::Pending { reason, message } => State::pending(reason, message),
     };
     let route = State::observed(observed.route, "Ready");
@@ -115,7 +118,7 @@ pub(crate) fn stopped(service: &Value, now_ms: u64) -> Value {
     })
 }
 
-/// What has no effect, once for each spec, and each turn of the readiness.
+/// What has no effect, once for each spec, what keeps the model from being served, and each turn of the readiness.
 pub(crate) fn events(service: &Value, status: &Value, notes: &[String]) -> Vec<Event> {
     let mut events = Vec::new();
     let seen = service.int(&["status", "observedGeneration"]);
@@ -131,6 +134,10 @@ pub(crate) fn events(service: &Value, status: &Value, notes: &[String]) -> Vec<E
     let mut tell = |severity, reason: &str, message: String| {
         events.push(Event { severity, reason: reason.to_owned(), message });
     };
+    let workload = State::observed(Some(&json!({"status": status})), "MainWorkloadReady");
+    if workload.is_new_failure(service, "MainWorkloadReady") {
+        tell(Severity::Warning, &workload.reason, workload.message);
+    }
     match (service.is_true("Ready"), json!({"status": status}).is_true("Ready")) {
         (false, true) => {
             tell(

@@ -4,6 +4,7 @@ use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{Object as _, SyncRequest};
 use purlin_serving::mesh;
 
+use crate::knative::State;
 use crate::names::{self, COMPONENT_LABEL, GENERIC, SERVICE_LABEL, V1ALPHA1};
 
 /// What a route is made of.
@@ -63,12 +64,17 @@ pub(crate) fn to_one(service: &Value, name: &str, component: &str, model: &str) 
     route(service, name, component, timeout, parts)
 }
 
-/// The TrainedModels of a service, in the order of their names.
+/// The TrainedModels of a service, in the order of their names, without those that it has no room or no place for.
 pub(crate) fn trained(service: &Value, related: &[Value]) -> Vec<String> {
+    let refused = |object: &Value| {
+        let mut kinds = ["MemoryResourceAvailable", "IsMMSPredictor"].iter();
+        kinds.any(|kind| State::observed(Some(object), kind).is_false())
+    };
     let of_service = |object: &&Value| {
         object.is(V1ALPHA1, "TrainedModel")
             && object.text(&["spec", "inferenceService"]) == service.name()
             && object.at(&["metadata", "deletionTimestamp"]).is_none()
+            && !refused(object)
     };
     let mut models: Vec<String> =
         related.iter().filter(of_service).map(|object| object.name().to_owned()).collect();
@@ -84,7 +90,15 @@ pub(crate) fn observed<'a>(request: &'a SyncRequest, name: &str) -> Option<&'a V
 
 /// Where a route answers on the gateway's own address, without the scheme: for a client that is given a host.
 pub(crate) fn host_and_path(route: Option<&Value>) -> Option<String> {
-    let url = route?.text(&["status", "pathUrl"]);
+    without_scheme(route?.text(&["status", "pathUrl"]))
+}
+
+/// Where a route answers over gRPC: calls have no path of their own, so that only the host tells routes apart.
+pub(crate) fn host_of_calls(route: Option<&Value>) -> Option<String> {
+    without_scheme(route?.text(&["status", "url"]))
+}
+
+fn without_scheme(url: &str) -> Option<String> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
     (!rest.is_empty()).then(|| rest.to_owned())
 }

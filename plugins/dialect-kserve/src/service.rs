@@ -4,6 +4,7 @@ use purlin_sdk::serde_json::{Value, json};
 use purlin_sdk::{Event, Fault, Object as _, Selector, Severity, SyncRequest, SyncResponse, fault};
 use purlin_serving::runtime;
 
+use crate::knative::State;
 use crate::names::{self, STOP, TAG_ROUTING, V1ALPHA1};
 use crate::predictor::{self, Predictor, Refused};
 use crate::revisions::{self, Rules};
@@ -142,6 +143,12 @@ fn events(service: &Value, status: &Value, notes: &[&String]) -> Vec<Event> {
             "InferenceServiceNotReady",
             format!("InferenceService [{name}] is no longer Ready"),
         );
+    }
+    for kind in ["TransformerReady", "ExplainerReady"] {
+        let component = State::observed(Some(&after), kind);
+        if !component.message.is_empty() && component.is_new_failure(service, kind) {
+            tell(Severity::Warning, &component.reason, component.message);
+        }
     }
     let said =
         |object: &Value| object.text(&["status", "modelStatus", "lastFailureInfo", "message"]).to_owned();

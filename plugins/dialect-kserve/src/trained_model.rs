@@ -9,6 +9,8 @@ use crate::names::{self, COMPONENT_LABEL, GENERIC, SERVICE_LABEL, V1ALPHA1, V1BE
 use crate::predictor::{described, is_multi_model, protocol};
 use crate::quantity::thousandths;
 use crate::storage::Place;
+use crate::validate;
+use crate::words::Written;
 
 /// What `Ready` sums up.
 const DEPENDENTS: &[&str] =
@@ -37,6 +39,7 @@ pub(crate) fn related(model: &Value) -> Vec<Selector> {
 pub(crate) fn sync(request: &SyncRequest) -> Result<SyncResponse, Fault> {
     let model = &request.parent;
     let mut errors = Vec::new();
+    validate::name(model, &mut errors);
     for field in ["inferenceService", "model.framework", "model.storageUri"] {
         let path: Vec<&str> = std::iter::once("spec").chain(field.split('.')).collect();
         if model.text(&path).is_empty() {
@@ -58,38 +61,38 @@ pub(crate) fn sync(request: &SyncRequest) -> Result<SyncResponse, Fault> {
     let service =
         request.related.iter().find(|object| object.is(V1BETA1, "InferenceService") && object.name() == name);
     let observed = request.child(GENERIC, "Model", model.name());
-    let fits = service.is_some_and(|service| has_room(service, model, &request.related));
+    let room = service.map(|service| room(service, model, &request.related));
     let shared = service.is_some_and(is_multi_model);
     let mut children = Vec::new();
-    if let Some(service) = service.filter(|_| fits && shared) {
+    if let Some(service) = service.filter(|_| shared && matches!(room, Some(Ok(())))) {
         children.push(translate(service, model, &request.related)?);
     }
     let mut conditions = Living::of(model, DEPENDENTS, request.context.now_ms);
-    conditions.set("InferenceServiceReady", service_state(service, name));
-    conditions.set("FrameworkSupported", framework_state(observed));
-    // Without a service nothing is known about it.
-    let state = |holds: bool, reason: &str, message: &str| match (service, holds) {
-        (None, _) => State::pending("", ""),
-        (Some(_), true) => State::holds(),
-        (Some(_), false) => State::fails(reason, message),
-    };
-    conditions.set(
-        "MemoryResourceAvailable",
-        state(
-            fits,
-            "MemoryResourceNotAvailable",
-            "Inference Service does not have enough memory resources for Trained Model",
+    let states = [
+        ("InferenceServiceReady", service_state(service, model)),
+        ("FrameworkSupported", framework_state(observed, model)),
+        // Without a service nothing is known about it.
+        (
+            "MemoryResourceAvailable",
+            match room {
+                None => State::pending("", ""),
+                Some(Ok(())) => State::holds(),
+                Some(Err(message)) => State::fails("MemoryResourceNotAvailable", message),
+            },
         ),
-    );
-    conditions.set(
-        "IsMMSPredictor",
-        state(
-            shared,
-            "IsNotMMSPredictor",
-            "Inference Service predictor is not configured for multi-model serving",
+        (
+            "IsMMSPredictor",
+            match (service, shared) {
+                (None, _) => State::pending("", ""),
+                (Some(_), true) => State::holds(),
+                (Some(_), false) => State::fails("IsNotMMSPredictor", alone(name)),
+            },
         ),
-    );
-    let ready = conditions.ready();
+    ];
+    for (kind, state) in &states {
+        conditions.set(kind, state.clone());
+    }
+    let events = events(model, &states, &conditions.ready());
     let mut status = Map::new();
     status.insert(
         "observedGeneration".to_owned(),
@@ -107,7 +110,6 @@ pub(crate) fn sync(request: &SyncRequest) -> Result<SyncResponse, Fault> {
             status.insert("address".to_owned(), json!({"url": format!("{address}{path}")}));
         }
     }
-    let events = events(model, &ready);
     Ok(SyncResponse { children, status: Some(status.into()), events, ..SyncResponse::default() })
 }
 
@@ -118,42 +120,65 @@ fn predict_path(name: &str, protocol: &str) -> String {
     }
 }
 
-fn service_state(service: Option<&Value>, name: &str) -> State {
+fn service_state(service: Option<&Value>, model: &Value) -> State {
     match service {
         Some(service) if service.is_true("Ready") => State::holds(),
         Some(_) => State::fails(
             "InferenceServiceNotReady",
             "Inference Service needs to be ready before Trained Model can be ready",
         ),
-        None => {
-            State::fails("InferenceServiceNotFound", format!("Inference Service \"{name}\" does not exist"))
-        }
+        None => State::fails(
+            "InferenceServiceNotFound",
+            format!(
+                "spec.inferenceService: \"{}\": there is no InferenceService of this name in namespace {}: create it \
+                 there, or name another",
+                model.text(&["spec", "inferenceService"]),
+                model.namespace()
+            ),
+        ),
     }
 }
 
-fn framework_state(observed: Option<&Value>) -> State {
+/// Why a service with a model of its own takes no others.
+fn alone(service: &str) -> String {
+    format!(
+        "Inference Service predictor is not configured for multi-model serving: spec.inferenceService: \"{service}\": leave \
+         storageUri out of its spec.predictor, or name another"
+    )
+}
+
+fn framework_state(observed: Option<&Value>, model: &Value) -> State {
+    let written = Written {
+        source: "spec.model.storageUri",
+        uri: model.text(&["spec", "model", "storageUri"]),
+        format: Some("spec.model.framework"),
+    };
     match progress::of(observed) {
         Progress::Ready => State::holds(),
         Progress::Failed { kind: "NoSupportingRuntime", message, .. } => {
-            State::fails("FrameworkNotSupported", message)
+            State::fails("FrameworkNotSupported", written.told(&message))
         }
-        Progress::Failed { kind, message, .. } => State::fails(kind, message),
+        Progress::Failed { kind, message, .. } => State::fails(kind, written.told(&message)),
         Progress::Pending { reason, message } => State::pending(reason, message),
     }
 }
 
 /// Whether the service's memory is enough for its models up to this one: those that came before, then this one. Without
-/// a limit it is.
-fn has_room(service: &Value, model: &Value, related: &[Value]) -> bool {
+/// a limit it is. Says, if it is not, what to do.
+fn room(service: &Value, model: &Value, related: &[Value]) -> Result<(), String> {
     let predictor = &service["spec"]["predictor"];
     let serving = described(predictor)
         .map(|described| described.model)
         .or_else(|| predictor.items(&["containers"]).first());
-    let limit =
-        serving.and_then(|serving| serving.at(&["resources", "limits", "memory"])).and_then(thousandths);
-    let Some(limit) = limit else { return true };
-    let order =
-        |model: &Value| (model.text(&["metadata", "creationTimestamp"]).to_owned(), model.name().to_owned());
+    let written = serving.and_then(|serving| serving.at(&["resources", "limits", "memory"]));
+    let Some((written, limit)) = written.and_then(|written| Some((written, thousandths(written)?))) else {
+        return Ok(());
+    };
+    // A time of creation has seconds only: who has its room already keeps it.
+    let order = |model: &Value| {
+        let came = model.text(&["metadata", "creationTimestamp"]).to_owned();
+        (!model.is_true("MemoryResourceAvailable"), came, model.name().to_owned())
+    };
     let memory =
         |model: &Value| model.at(&["spec", "model", "memory"]).and_then(thousandths).unwrap_or_default();
     let before = related.iter().filter(|other| {
@@ -162,7 +187,17 @@ fn has_room(service: &Value, model: &Value, related: &[Value]) -> bool {
             && order(other) < order(model)
     });
     let taken = before.map(memory).fold(0_u128, u128::saturating_add);
-    taken.saturating_add(memory(model)) <= limit
+    if taken.saturating_add(memory(model)) <= limit {
+        return Ok(());
+    }
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Err(format!(
+        "Inference Service does not have enough memory resources for Trained Model: spec.model.memory: \"{}\": the models \
+         of \"{}\" may have {} together: ask for less, or raise the limit of its predictor",
+        plain(model.at(&["spec", "model", "memory"]).unwrap_or(&Value::Null)),
+        service.name(),
+        plain(written)
+    ))
 }
 
 fn translate(service: &Value, model: &Value, related: &[Value]) -> Result<Value, Fault> {
@@ -180,21 +215,28 @@ fn translate(service: &Value, model: &Value, related: &[Value]) -> Result<Value,
     Ok(names::generic("Model", model.name(), labels, json!({}), spec))
 }
 
-fn events(model: &Value, ready: &State) -> Vec<Event> {
-    let was = model.is_true("Ready");
-    let name = model.name();
-    let tell = |severity, reason: &str, message: String| {
-        vec![Event { severity, reason: reason.to_owned(), message }]
+/// What somebody has to act on, once, and each turn of the readiness. That the service is on its way is no trouble.
+fn events(model: &Value, states: &[(&'static str, State)], ready: &State) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut tell = |severity, reason: &str, message: String| {
+        events.push(Event { severity, reason: reason.to_owned(), message });
     };
-    match (was, ready.is_true()) {
+    for (kind, state) in states {
+        if state.reason != "InferenceServiceNotReady" && state.is_new_failure(model, kind) {
+            tell(Severity::Warning, &state.reason, state.message.clone());
+        }
+    }
+    let name = model.name();
+    match (model.is_true("Ready"), ready.is_true()) {
         (false, true) => {
-            tell(Severity::Normal, "TrainedModelReady", format!("TrainedModel [{name}] is Ready"))
+            tell(Severity::Normal, "TrainedModelReady", format!("TrainedModel [{name}] is Ready"));
         }
         (true, false) => tell(
             Severity::Warning,
             "TrainedModelNotReady",
             format!("TrainedModel [{name}] is no longer Ready"),
         ),
-        _ => Vec::new(),
+        _ => {}
     }
+    events
 }

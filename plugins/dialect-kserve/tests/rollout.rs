@@ -267,6 +267,22 @@ fn a_transformer_is_told_where_the_predictor_is() {
 }
 
 #[test]
+fn a_transformer_that_speaks_grpc_is_told_a_host_without_a_path() {
+    let mut world = World::willing();
+    for mut object in manifest("transformer") {
+        let args = &mut object["spec"]["transformer"]["containers"][0]["args"];
+        *args = json!(["--model_name=mnist", "--predictor_protocol", "grpc-v2"]);
+        world.apply(object);
+    }
+    world.settle();
+    let model = world.get("Model", "torchserve-transformer-transformer");
+    let args = &model["spec"]["container"]["template"]["spec"]["containers"][0]["args"];
+    let args: Vec<&str> = args.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let at = args.iter().position(|arg| *arg == "--predictor_host").unwrap();
+    assert_eq!(args[at + 1], "torchserve-transformer-predictor.default.localhost:8085");
+}
+
+#[test]
 fn a_transformer_that_is_added_takes_over_once_it_is_ready() {
     let mut world = started();
     world.willing = true;
@@ -329,13 +345,16 @@ fn trained_models_answer_beside_each_other() {
     }
     assert_eq!(model["status"]["url"], "http://triton-mms.default.localhost:8085/v2/models/cifar10/infer");
 
-    // The service has 2Gi; one more of 1Gi does not fit.
-    let mut third = model.clone();
-    third["metadata"] = json!({"name": "third"});
+    // The service has 2Gi; one more of 1Gi does not fit, and takes nobody's room, whatever it is called.
+    let third = json!({
+        "apiVersion": model["apiVersion"], "kind": "TrainedModel", "metadata": {"name": "another"}, "spec": model["spec"],
+    });
     world.apply(third);
     world.settle();
-    assert_eq!(world.find("Model", "third"), None);
-    let third = world.get("TrainedModel", "third");
+    assert_eq!(world.find("Model", "another"), None);
+    assert_eq!(world.get("Route", "triton-mms")["spec"]["models"], json!(["cifar10", "simple-string"]));
+    assert!(world.get("TrainedModel", "cifar10").is_true("Ready"));
+    let third = world.get("TrainedModel", "another");
     assert_eq!(
         third.condition("MemoryResourceAvailable").map(|found| found.text(&["status"])),
         Some("False")
@@ -344,9 +363,20 @@ fn trained_models_answer_beside_each_other() {
 }
 
 #[test]
-fn a_graph_is_ready_with_its_route() {
+fn a_graph_is_ready_with_its_services_and_its_route() {
     let mut world = World::willing();
     manifest("graph-ensemble").into_iter().for_each(|object| world.apply(object));
+    world.settle();
+    let ready = world.get("InferenceGraph", "ensemble").condition("Ready").cloned().unwrap_or_default();
+    assert_eq!((ready.text(&["status"]), ready.text(&["reason"])), ("False", "ServiceNotFound"));
+    let field = "spec.nodes.models.steps[0].serviceName: \"sklearn-iris\": ";
+    assert!(ready.text(&["message"]).starts_with(field), "{ready}");
+    for name in ["feature-transformer", "sklearn-iris", "xgboost-iris"] {
+        world.apply(json!({
+            "apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "metadata": {"name": name},
+            "spec": {"predictor": {"onnx": {"storageUri": "s3://models/iris"}}},
+        }));
+    }
     world.settle();
     let graph = world.get("InferenceGraph", "ensemble");
     assert!(graph.is_true("Ready"));
@@ -367,6 +397,14 @@ fn language_models_are_served_by_containers_or_by_their_format() {
     assert_eq!(own["command"], json!(["vllm", "serve", "/mnt/models"]));
     assert_eq!(own["args"], json!(["--served-model-name", "facebook/opt-125m", "--port", "8000"]));
     assert_eq!(spec("facebook-opt-125m-single")["container"]["port"], 8000);
+    world.edit("LLMInferenceService", "facebook-opt-125m-single", |service| {
+        service["spec"]["template"]["containers"][0]["args"] = json!(["--port=9000", "--max-model-len=64"]);
+    });
+    world.settle();
+    let spec = |name: &str| &world.get("Model", &format!("{name}-kserve"))["spec"];
+    let container = |name: &str| &spec(name)["container"]["template"]["spec"]["containers"][0];
+    let given = json!(["--served-model-name", "facebook/opt-125m", "--port=9000", "--max-model-len=64"]);
+    assert_eq!(container("facebook-opt-125m-single")["args"], given, "each once");
     assert_eq!(spec("tiny-llama")["format"]["name"], "huggingface");
     assert_eq!(spec("tiny-llama")["scaling"]["minReplicas"], 2);
     let based = container("qwen2-7b");

@@ -106,7 +106,9 @@ pub fn merge(base: &mut Value, over: &Value, arguments: Arguments) {
     for (name, change) in changes {
         match (fields.get_mut(name), change) {
             (_, Value::Null) => {}
-            (Some(Value::Array(items)), Value::Array(more)) if name == "args" => {
+            (Some(Value::Array(items)), Value::Array(more))
+                if name == "args" && arguments == Arguments::Append =>
+            {
                 items.extend(more.iter().cloned())
             }
             (Some(Value::Array(items)), Value::Array(more)) => match merge_key(name) {
@@ -262,6 +264,8 @@ mod tests {
                 "resources": {"limits": {"cpu": "2", "memory": "2Gi"}},
             })
         );
+        merge(&mut base, &json!({"args": ["--c"]}), Arguments::Replace);
+        assert_eq!(base["args"], json!(["--c"]));
     }
 
     #[test]

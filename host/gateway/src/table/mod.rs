@@ -339,6 +339,11 @@ impl Table {
         Ok((Place { route: route.clone(), view }, behind))
     }
 
+    /// The route that has this very host.
+    pub(crate) fn at_host(&self, host: &str) -> Option<Place> {
+        self.hosts.get(normal_host(host).as_ref()).cloned()
+    }
+
     /// A route by its name.
     pub(crate) fn route(&self, namespace: &str, name: &str) -> Option<&Arc<Route>> {
         self.routes.get(format!("{namespace}/{name}").as_str())

@@ -1,7 +1,8 @@
 //! The `PurlinSynced` condition on a parent whose dialect could not translate it.
 //!
-//! A parent's status has somebody else's shape. Where it has a list of conditions, one more of the usual shape is put
-//! in while something is wrong and taken out when all is well; everything else is left as it is. Pure.
+//! A parent's status has somebody else's shape. One more condition of the usual shape is put into its list while something
+//! is wrong and taken out when all is well; everything else is left as it is. A parent that was wrong from the start has no
+//! list yet, and gets one: where the schema of its kind has none, the API server leaves it out or refuses it. Pure.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -9,9 +10,12 @@ use serde_json::{Value, json};
 /// The condition's type.
 pub(super) const SYNCED: &str = "PurlinSynced";
 
-/// The parent's conditions with the fault in, where that changes anything. None where the status has no conditions.
+/// The parent's conditions with the fault in, where that changes anything. None where they are no list.
 pub(super) fn with_fault(status: &Value, reason: &str, message: &str, now: Timestamp) -> Option<Value> {
-    let conditions = status.get("conditions")?.as_array()?;
+    let conditions = match status.get("conditions") {
+        None | Some(Value::Null) => &[][..],
+        Some(conditions) => conditions.as_array()?,
+    };
     let same = |condition: &Value| {
         condition["type"] == SYNCED && condition["reason"] == reason && condition["message"] == message
     };
@@ -56,10 +60,17 @@ mod tests {
     }
 
     #[test]
-    fn a_status_without_conditions_is_left_alone() {
-        for status in [json!(null), json!({}), json!({"conditions": {}})] {
-            assert_eq!(with_fault(&status, "A", "b", Timestamp::UNIX_EPOCH), None);
+    fn a_status_without_conditions_gets_a_list_and_one_of_another_shape_is_left_alone() {
+        for status in [json!(null), json!({}), json!({"phase": "New"})] {
+            let faulty = with_fault(&status, "A", "b", Timestamp::UNIX_EPOCH).unwrap();
+            assert_eq!(
+                (faulty[0]["type"].as_str(), faulty[0]["reason"].as_str()),
+                (Some("PurlinSynced"), Some("A"))
+            );
             assert_eq!(without_fault(&status), None);
         }
+        let status = json!({"conditions": {}});
+        assert_eq!(with_fault(&status, "A", "b", Timestamp::UNIX_EPOCH), None);
+        assert_eq!(without_fault(&status), None);
     }
 }

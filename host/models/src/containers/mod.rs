@@ -7,11 +7,13 @@
 //!
 //! # Guarantees
 //! Pods have names by their number, so that two who make the same replica make one. A Pod that ended is deleted and made
-//! again. What is decided here is kept nowhere: after a restart the Pods that exist are found, and go on answering.
+//! again. A model that is described otherwise gets other Pods, each of which takes the place of one before it once it
+//! answers. What is decided here is kept nowhere: after a restart the Pods that exist are found, and go on answering.
 
 mod autoscale;
 mod fleet;
 mod pods;
+mod replace;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, TcpListener};
@@ -34,6 +36,7 @@ use self::autoscale::Autoscaler;
 use self::fleet::Fleet;
 use self::pods::Ports;
 pub(crate) use self::pods::{Files, MODEL};
+use self::replace::{Plan, Present};
 use crate::access::ApiAccess;
 
 /// The annotation of a Model by which a replica that does not make its Pods says that it has requests: a time.
@@ -84,6 +87,8 @@ pub(crate) struct Observed {
     pub(crate) desired: u32,
     /// What keeps a Pod from answering.
     pub(crate) trouble: Option<(String, String)>,
+    /// Pods of an earlier description answer, and this, which was not said yet, keeps those of the present one from it.
+    pub(crate) held: Option<(String, String)>,
 }
 
 /// The models that containers serve.
@@ -109,6 +114,8 @@ struct Entry {
     seen: AtomicBool,
     /// When the replica that makes its Pods was last told of requests here.
     called: Mutex<Option<Instant>>,
+    /// The generation and the reason of what was last said to keep its Pods from being replaced.
+    told: Mutex<Option<(Option<i64>, String)>>,
 }
 
 impl Containers {
@@ -187,6 +194,7 @@ impl Containers {
                     since: Instant::now(),
                     seen: seen.into(),
                     called: Mutex::default(),
+                    told: Mutex::default(),
                 })
             });
             *entry.model.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(model);
@@ -205,7 +213,7 @@ impl Containers {
         let model = Arc::clone(&entry.model.read().unwrap_or_else(PoisonError::into_inner));
         let files = entry.files.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(container) = &model.spec.container else {
-            return Ok(Observed { ready: 0, desired: 0, trouble: None });
+            return Ok(Observed { ready: 0, desired: 0, trouble: None, held: None });
         };
         let namespace = model.namespace().unwrap_or_default();
         let acts = self.holdings.holds_namespace(&namespace);
@@ -229,29 +237,39 @@ impl Containers {
         }
         let going = |pod: &Pod| pod.metadata.deletion_timestamp.is_some() || pods::is_over(pod);
         let staying: Vec<&Pod> = pods.iter().filter(|pod| !going(pod)).collect();
-        let surplus = match acts {
-            true => staying.iter().skip(desired as usize).map(|pod| pod.name_any()).collect::<Vec<_>>(),
-            false => Vec::new(),
-        };
+        let present: Vec<Present> = staying
+            .iter()
+            .map(|pod| Present {
+                name: pod.name_any(),
+                answers: pods::upstream(pod).is_some(),
+                current: pods::is_of(pod, &model),
+            })
+            .collect();
+        let plan = if acts { replace::plan(&present, desired as usize) } else { Plan::default() };
         let endpoints = |pod: &&&Pod| Some((pod.name_any(), pods::upstream(pod)?));
         let replicas = staying.iter().filter_map(|pod| endpoints(&pod)).collect();
-        entry.fleet.set(replicas, &surplus, model.spec.scaling.concurrency as usize);
-        for name in surplus.iter().filter(|name| entry.fleet.busy(name) == 0) {
+        entry.fleet.set(replicas, &plan.leave, model.spec.scaling.concurrency as usize);
+        for name in plan.leave.iter().filter(|name| entry.fleet.busy(name) == 0) {
             delete(&api, name).await?;
         }
-        if acts && (staying.len() as u32) < desired {
-            let taken: HashSet<u32> = pods.iter().map(number).collect();
-            let free = (0..).filter(|index| !taken.contains(index));
-            for index in free.take(desired as usize - staying.len()) {
-                self.create(&api, &model, container, index, files.as_ref()).await?;
-            }
+        let taken: HashSet<u32> = pods.iter().map(number).collect();
+        let free = (0..).filter(|index| !taken.contains(index));
+        for index in free.take(plan.make) {
+            self.create(&api, &model, container, index, files.as_ref()).await?;
         }
         let ready = entry.fleet.ready();
         if ready > 0 {
             entry.seen.store(true, Ordering::SeqCst);
         }
-        let trouble = pods.iter().filter(|pod| !going(pod)).find_map(pods::trouble);
-        Ok(Observed { ready, desired, trouble })
+        let trouble = staying.iter().find_map(|pod| pods::trouble(pod));
+        let replaced = !present.iter().any(|pod| pod.current && pod.answers);
+        let mut current = staying.iter().filter(|pod| replaced && ready > 0 && pods::is_of(pod, &model));
+        let held = current.find_map(|pod| pods::trouble(pod)).filter(|(reason, _)| {
+            let now = Some((model.metadata.generation, reason.clone()));
+            let mut told = entry.told.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *told, now.clone()) != now
+        });
+        Ok(Observed { ready, desired, trouble, held })
     }
 
     async fn create(

@@ -15,6 +15,9 @@ pub(crate) const MODEL: &str = "purlin.dev/model";
 /// The annotation that says where a Pod listens: `HTTP` or `HTTP,GRPC`.
 const PORTS: &str = "purlin.dev/model-ports";
 
+/// The annotation that says what a Pod was made from: a hash of what its Model says of it.
+const MADE_FROM: &str = "purlin.dev/model-made-from";
+
 /// The volume with the model's files.
 const FILES: &str = "purlin-model";
 
@@ -88,6 +91,7 @@ pub(crate) fn pod(
         None => ports.http.to_string(),
     };
     set(&mut metadata, "annotations", PORTS, &written);
+    set(&mut metadata, "annotations", MADE_FROM, &made_from(model));
     metadata["ownerReferences"] = json!(model.controller_owner_ref(&()).into_iter().collect::<Vec<_>>());
     let mut spec = template.get("spec").cloned().unwrap_or_else(|| json!({}));
     if let Some(containers) = spec["containers"].as_array_mut() {
@@ -100,6 +104,18 @@ pub(crate) fn pod(
         mount(&mut spec, files, &container.mount_path);
     }
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+}
+
+/// A hash of all that a Pod of a model follows from, but for its number and its ports.
+fn made_from(model: &Model) -> String {
+    // Objects are written in the order of their keys: the same description has the same text.
+    let described = json!({"container": model.spec.container, "source": model.spec.source});
+    hex::encode(&Sha256::digest(described.to_string().as_bytes())[..8])
+}
+
+/// Whether a Pod was made from its model as it is now. One that does not say what it was made from is taken to be.
+pub(crate) fn is_of(pod: &Pod, model: &Model) -> bool {
+    pod.annotations().get(MADE_FROM).is_none_or(|from| *from == made_from(model))
 }
 
 fn set(metadata: &mut Value, map: &str, key: &str, value: &str) {
@@ -327,7 +343,7 @@ mod tests {
     use purlin_kernel::api::{Model, ModelContainer, ModelSpec};
     use serde_json::{Value, json};
 
-    use super::{Files, Ports, label, pod, upstream};
+    use super::{Files, Ports, is_of, label, pod, upstream};
 
     fn model(container: Value) -> (Model, ModelContainer) {
         let template = json!({"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [container]}});
@@ -368,6 +384,20 @@ mod tests {
                 "name": "purlin-model", "persistentVolumeClaim": {"claimName": "models", "readOnly": true},
             }])
         );
+    }
+
+    #[test]
+    fn a_pod_is_of_a_model_until_that_is_described_otherwise() {
+        let (mut model, container) = model(json!({"name": "c", "image": "i"}));
+        let made = pod(&model, &container, 0, Ports { http: 40000, grpc: None }, None);
+        let made = serde_json::from_value(made).unwrap();
+        assert!(is_of(&made, &model));
+        model.spec.scaling.min_replicas = 7;
+        assert!(is_of(&made, &model), "how many there are is no matter of one of them");
+        model.spec.container.as_mut().unwrap().template["spec"]["containers"][0]["image"] = "j".into();
+        assert!(!is_of(&made, &model));
+        let unknown = serde_json::from_value(json!({"metadata": {"name": "m-0"}})).unwrap();
+        assert!(is_of(&unknown, &model));
     }
 
     #[test]
