@@ -34,6 +34,11 @@ impl Verdict {
         Verdict { resolved, loaded: Err((reason, message)), facts: None, replicas: 0, again }
     }
 
+    /// Of a model that nobody serves.
+    pub(crate) fn unresolved(reason: &'static str, message: String, again: Option<Duration>) -> Verdict {
+        Verdict::failed(Err((reason, message.clone())), reason, message, again)
+    }
+
     /// Of a model whose runtime is known; tried again after a pause where the failure may pass.
     pub(crate) fn not_loaded(resolved: Resolved, failure: &LoadFailure, pause: Duration) -> Verdict {
         let (reason, message, passing) = describe(failure);
