@@ -1,9 +1,12 @@
 """Where models come from: stores that the tests start, with the Secrets that open them, as KServe's users write them."""
 
 import hashlib
+import io
 import json
 import subprocess
+import tarfile
 import uuid
+import zipfile
 
 import pytest
 import requests
@@ -164,6 +167,36 @@ def test_a_model_in_an_image(place, kubectl, images):
     apply(kubectl, service("shipped", f"oci://{reference}"))
     ready(kubectl, "shipped")
     assert answers(place, kubectl, "shipped")
+
+
+def test_an_archive_behind_an_address(place, kubectl, web):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("model.onnx")
+        entry.size = len(GRAPH)
+        archive.addfile(entry, io.BytesIO(GRAPH))
+    web.files["/digits.tar.gz"] = packed.getvalue()
+    apply(kubectl, service("packed", f"{web.address}/digits.tar.gz"))
+    ready(kubectl, "packed")
+    assert answers(place, kubectl, "packed")
+    digest = f"sha256:{hashlib.sha256(packed.getvalue()).hexdigest()}"
+    assert kubectl.json("get", "models", "packed-predictor-00001")["status"]["digest"] == digest
+
+
+def test_an_archive_in_a_bucket(place, kubectl, s3, folder):
+    with zipfile.ZipFile(folder / "buckets/models/digits.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.onnx", GRAPH)
+    keys = {"AWS_ACCESS_KEY_ID": stores.KEY, "AWS_SECRET_ACCESS_KEY": stores.SECRET, "endpoint": f"http://{s3}"}
+    apply(kubectl, secret("creds", **keys), model("zipped", "s3://models/digits.zip", secret="creds"))
+    until("the model is loaded", lambda: reason(kubectl, "zipped") == "Loaded", 30)
+
+
+def test_an_archive_that_is_none_is_a_condition(kubectl, web):
+    web.files["/broken.tgz"] = GRAPH
+    apply(kubectl, model("unpacked", f"{web.address}/broken.tgz"))
+    until("the archive is refused", lambda: reason(kubectl, "unpacked") == "SourceInvalid", 30)
+    message = condition(kubectl, "models", "unpacked", "Ready")["message"]
+    assert "broken.tgz is no archive that can be read" in message
 
 
 def test_a_cut_download_goes_on(place, kubectl, web):

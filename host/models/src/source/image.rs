@@ -20,7 +20,7 @@ use super::credentials::Credentials;
 use super::download::{Opened, Remote, Wanted, download};
 use super::error::SourceError;
 use super::gather::Gathering;
-use super::layer::{Change, Compression, Limits, unpack};
+use super::layer::{self, Change, Compression, Limits, merged};
 use super::listing::{Entry, Listing, is_safe};
 
 /// The folder of an image that has the model.
@@ -31,9 +31,6 @@ const MAX_LAYERS: usize = 256;
 
 /// Layers that are fetched at the same time.
 const CONCURRENCY: usize = 3;
-
-/// Links to links that are followed.
-const MAX_LINKS: usize = 8;
 
 /// Annotations that give a layer's file its name, in the order in which they count.
 const TITLES: [&str; 2] = ["org.cncf.model.filepath", "org.opencontainers.image.title"];
@@ -151,7 +148,7 @@ pub(super) async fn fetch(
         return Err(SourceError::invalid(format!("{uri} has more than {MAX_LAYERS} layers")));
     }
     let reading = Reading { client: &client, resolved: &resolved, root, gathering };
-    let layers = futures::stream::iter(manifest.layers.into_iter().map(|layer| reading.layer(layer)));
+    let layers = futures::stream::iter(manifest.layers.into_iter().map(|part| reading.layer(part)));
     let layers: Vec<(Vec<Change>, Hold)> = layers.buffered(CONCURRENCY).try_collect().await?;
     let (mut hold, mut changes) = (Hold::nothing(gathering.cache), Vec::with_capacity(layers.len()));
     for (layer, held) in layers {
@@ -272,9 +269,9 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// What a layer does to the model's folder, with its files in the cache.
-    async fn layer(&self, layer: Part) -> Result<(Vec<Change>, Hold), SourceError> {
+    async fn layer(&self, part: Part) -> Result<(Vec<Change>, Hold), SourceError> {
         let Gathering { cache, uri, max_file, progress, .. } = *self.gathering;
-        let form = layer.form();
+        let form = part.form();
         let compression = match &form {
             Form::Nothing => return Ok((Vec::new(), Hold::nothing(cache))),
             Form::File(path) if !is_safe(path) => {
@@ -283,27 +280,21 @@ impl Reading<'_> {
             Form::File(_) => None,
             Form::Archive(compression) => Some(*compression),
         };
-        let what = format!("{uri} ({})", layer.digest);
-        let key = format!("{}\n{}", layer.digest, self.root);
+        let what = format!("{uri} ({})", part.digest);
+        let key = format!("{}\n{}", part.digest, self.root);
         // Two images that share a layer, loaded at once, unpack it once.
         let _one = cache.gate(&key).await;
         if compression.is_some()
-            && let Some(changes) = cache.record::<Vec<Change>>(Shelf::Layers, &key)
+            && let Some(kept) = layer::kept(cache, &key)
         {
-            let digests = changes.iter().filter_map(|change| match change {
-                Change::File { digest, .. } => Some(digest.as_str()),
-                _ => None,
-            });
-            if let Some(hold) = cache.hold(digests) {
-                return Ok((changes, hold));
-            }
+            return Ok(kept);
         }
-        let blob = Blob { client: self.client, resolved: self.resolved, digest: &layer.digest, what: &what };
+        let blob = Blob { client: self.client, resolved: self.resolved, digest: &part.digest, what: &what };
         let wanted = Wanted {
             what: what.clone(),
             identity: None,
-            size: Some(layer.size),
-            digest: Some(layer.digest.hex().to_owned()),
+            size: Some(part.size),
+            digest: Some(part.digest.hex().to_owned()),
         };
         let got = download(cache, &wanted, &blob, max_file, progress).await?;
         let Some(compression) = compression else {
@@ -312,20 +303,17 @@ impl Reading<'_> {
         };
         let (shared, root) = (Arc::clone(cache), self.root.to_owned());
         let file = cache.blob(&got.digest);
-        let unpacking = tokio::task::spawn_blocking(move || {
+        let unpacked = layer::keep(cache, &key, move || {
             let file = File::open(&file)
                 .map_err(|error| SourceError::passing(format!("{what} cannot be read: {error}")))?;
-            unpack(&shared, &what, file, compression, &root, Limits { file: max_file })
+            layer::unpack(&shared, &what, file, compression, &root, Limits { file: max_file })
         });
-        let unpacked = unpacking.await.map_err(|error| SourceError::passing(error.to_string()))?;
+        let unpacked = unpacked.await?;
         let digest = got.digest.clone();
         drop(got);
-        if let Ok((changes, _)) = &unpacked {
-            cache.keep(Shelf::Layers, &key, changes);
-            // Its files are kept by themselves.
-            cache.drop_blob(&digest);
-        }
-        unpacked
+        // Its files are kept by themselves.
+        cache.drop_blob(&digest);
+        Ok(unpacked)
     }
 }
 
@@ -346,67 +334,6 @@ impl Remote for Blob<'_> {
         }
         .boxed()
     }
-}
-
-/// What is at the paths after all changes, each on top of those before it: digest and size.
-fn merged(
-    uri: &str,
-    changes: impl Iterator<Item = Change>,
-) -> Result<BTreeMap<String, (String, u64)>, SourceError> {
-    enum Node {
-        File(String, u64),
-        Link(Option<String>),
-    }
-    let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
-    let clear = |nodes: &mut BTreeMap<String, Node>, folder: &str| {
-        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-        let below = nodes.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
-        let below: Vec<String> = below.map(|(path, _)| path.clone()).collect();
-        for path in below {
-            nodes.remove(&path);
-        }
-    };
-    for change in changes {
-        match change {
-            Change::File { path, digest, size } => {
-                clear(&mut nodes, &path);
-                nodes.insert(path, Node::File(digest, size));
-            }
-            Change::Link { path, target } if !path.is_empty() => {
-                clear(&mut nodes, &path);
-                nodes.insert(path, Node::Link(target));
-            }
-            // The folder of the model itself leads elsewhere.
-            Change::Link { .. } => {
-                return Err(SourceError::invalid(format!("{uri}: the folder of its model is a link")));
-            }
-            Change::Folder { path } => {
-                nodes.remove(&path);
-            }
-            Change::Remove { path } => {
-                clear(&mut nodes, &path);
-                nodes.remove(&path);
-            }
-            Change::Clear { path } => clear(&mut nodes, &path),
-        }
-    }
-    let mut files = BTreeMap::new();
-    for (path, node) in &nodes {
-        let mut node = Some(node);
-        for _ in 0..MAX_LINKS {
-            match node {
-                Some(Node::Link(target)) => node = target.as_ref().and_then(|target| nodes.get(target)),
-                _ => break,
-            }
-        }
-        let Some(Node::File(digest, size)) = node else {
-            let message =
-                format!("{uri}: {path:?} is no file, and no link to one below the folder of the model");
-            return Err(SourceError::invalid(message));
-        };
-        files.insert(path.clone(), (digest.clone(), *size));
-    }
-    Ok(files)
 }
 
 #[cfg(test)]

@@ -1,19 +1,23 @@
 //! Layers of images, and archives that are a model: what in them belongs to a model goes into the cache, file by file; the
 //! layer itself is not kept.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::cache::{Cache, Hold};
+use super::cache::{Cache, Hold, Shelf};
 use super::error::SourceError;
 use super::listing::{self, MAX_FILES};
 use super::tar::{Archive, Kind};
 
 /// Entries of a layer at most, whether of a model or not.
 const MAX_ENTRIES: usize = 1_000_000;
+
+/// Links to links that are followed.
+const MAX_LINKS: usize = 8;
 
 /// What begins the name of a file that takes another away.
 const WHITEOUT: &str = ".wh.";
@@ -150,8 +154,95 @@ pub(super) fn unpack(
     Ok((changes, hold))
 }
 
+/// What was unpacked before under a key, if all of it is here still.
+pub(super) fn kept(cache: &Arc<Cache>, key: &str) -> Option<(Vec<Change>, Hold)> {
+    let changes = cache.record::<Vec<Change>>(Shelf::Layers, key)?;
+    let digests = changes.iter().filter_map(|change| match change {
+        Change::File { digest, .. } => Some(digest.as_str()),
+        _ => None,
+    });
+    let hold = cache.hold(digests)?;
+    Some((changes, hold))
+}
+
+/// Unpacks on a thread of its own, and keeps note of what came of it under a key.
+///
+/// # Errors
+/// Those of `unpack`.
+pub(super) async fn keep(
+    cache: &Arc<Cache>,
+    key: &str,
+    unpack: impl FnOnce() -> Result<(Vec<Change>, Hold), SourceError> + Send + 'static,
+) -> Result<(Vec<Change>, Hold), SourceError> {
+    let unpacked = tokio::task::spawn_blocking(unpack).await;
+    let (changes, hold) = unpacked.map_err(|error| SourceError::passing(error.to_string()))??;
+    cache.keep(Shelf::Layers, key, &changes);
+    Ok((changes, hold))
+}
+
+/// What is at the paths after all changes, each on top of those before it: digest and size.
+pub(super) fn merged(
+    uri: &str,
+    changes: impl Iterator<Item = Change>,
+) -> Result<BTreeMap<String, (String, u64)>, SourceError> {
+    enum Node {
+        File(String, u64),
+        Link(Option<String>),
+    }
+    let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
+    let clear = |nodes: &mut BTreeMap<String, Node>, folder: &str| {
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let below = nodes.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
+        let below: Vec<String> = below.map(|(path, _)| path.clone()).collect();
+        for path in below {
+            nodes.remove(&path);
+        }
+    };
+    for change in changes {
+        match change {
+            Change::File { path, digest, size } => {
+                clear(&mut nodes, &path);
+                nodes.insert(path, Node::File(digest, size));
+            }
+            Change::Link { path, target } if !path.is_empty() => {
+                clear(&mut nodes, &path);
+                nodes.insert(path, Node::Link(target));
+            }
+            // The folder of the model itself leads elsewhere.
+            Change::Link { .. } => {
+                return Err(SourceError::invalid(format!("{uri}: the folder of its model is a link")));
+            }
+            Change::Folder { path } => {
+                nodes.remove(&path);
+            }
+            Change::Remove { path } => {
+                clear(&mut nodes, &path);
+                nodes.remove(&path);
+            }
+            Change::Clear { path } => clear(&mut nodes, &path),
+        }
+    }
+    let mut files = BTreeMap::new();
+    for (path, node) in &nodes {
+        let mut node = Some(node);
+        for _ in 0..MAX_LINKS {
+            match node {
+                Some(Node::Link(target)) => node = target.as_ref().and_then(|target| nodes.get(target)),
+                _ => break,
+            }
+        }
+        let Some(Node::File(digest, size)) = node else {
+            let message =
+                format!("{uri}: {path:?} is no file, and no link to one below the folder of the model");
+            return Err(SourceError::invalid(message));
+        };
+        files.insert(path.clone(), (digest.clone(), *size));
+    }
+    Ok(files)
+}
+
 /// A path without `.` and `..`, from a folder or from the root; none where it leads above the root.
-fn resolve(folder: &str, path: &str) -> Option<String> {
+pub(super) fn resolve(folder: &str, path: &str) -> Option<String> {
     let mut parts: Vec<&str> = match path.starts_with('/') {
         true => Vec::new(),
         false => folder.split('/').filter(|part| !part.is_empty()).collect(),

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `file:///PATH`, `PATH` | a file or folder below one of the folders that the operator named |
 //! | `pvc://CLAIM/PATH` | the same below `CLAIM` in those folders |
-//! | `http(s)://...` | one file |
-//! | `s3://BUCKET/PATH`, `gs://BUCKET/PATH` | an object, or all below a path |
+//! | `http(s)://...` | one file, or those in it where it is an archive |
+//! | `s3://BUCKET/PATH`, `gs://BUCKET/PATH` | the same of an object; or all below a path |
 //! | `hf://ORGANISATION/NAME[:REVISION][/PATH]` | a repository of a model hub, or what of it is at a path |
 //! | `oci://REGISTRY/REPOSITORY:TAG` | the folder `/models` of an image, or the files of an artifact |
 //! | `storage://BUCKET/PATH` | one of these, of the kind that the credentials name |
@@ -17,6 +17,7 @@
 //! against what the source says of it: its digest where there is one, else size and version. At each load the source is asked
 //! whether it has changed; where nobody answers, what one was given before is used.
 
+mod archive;
 mod cache;
 mod credentials;
 mod download;
@@ -95,6 +96,8 @@ pub struct Fetched(Arc<Files>);
 
 struct Files {
     listing: Listing,
+    /// The digest of the archive that they were in.
+    archive: Option<String>,
     /// Where each file of the listing is.
     paths: Vec<PathBuf>,
     /// The source itself, where it is a folder on this machine.
@@ -144,9 +147,10 @@ impl Fetched {
         self.0.listing.size()
     }
 
-    /// `sha256:...` of the file; for a folder that of what `sha256sum` prints for its files in the order of their names.
+    /// `sha256:...` of the file, or of the archive that the files were in; for a folder that of what `sha256sum` prints for its
+    /// files in the order of their names.
     pub fn digest(&self) -> String {
-        self.0.listing.digest()
+        self.0.archive.clone().unwrap_or_else(|| self.0.listing.digest())
     }
 
     /// The files under their names in a folder: the local folder itself, or one of links into the cache.
@@ -160,7 +164,8 @@ impl Fetched {
         let fetched = self.clone();
         let making = tokio::task::spawn_blocking(move || {
             let files = fetched.entries().map(|(name, path, _)| (name, path.to_owned()));
-            let folder = fetched.0.cache.linked(&fetched.digest(), files)?;
+            // By what is in it: an archive as such has the same digest.
+            let folder = fetched.0.cache.linked(&fetched.0.listing.digest(), files)?;
             io::Result::Ok(Folder(Arc::new(Place::Made(folder, fetched))))
         });
         making.await.map_err(io::Error::other)?
@@ -342,15 +347,24 @@ impl Reader {
                 )));
             }
         };
+        // Images and hubs have files of their own; what is one file elsewhere may be an archive of them.
+        let archives = matches!(scheme(uri), Some("http" | "https" | "s3" | "gs"));
+        let unpacked = if archives { archive::unpacked(&gathering, &listing).await? } else { None };
+        let (listing, hold, archive) = match unpacked {
+            Some(unpacked) => (unpacked.listing, unpacked.hold, Some(unpacked.digest)),
+            None => (listing, hold, None),
+        };
         let paths = listing.files.iter().map(|file| self.cache.blob(&file.digest)).collect();
-        let files = Files { listing, paths, root: None, cache: Arc::clone(&self.cache), _hold: hold };
+        let cache = Arc::clone(&self.cache);
+        let files = Files { listing, archive, paths, root: None, cache, _hold: hold };
         Ok(Fetched(Arc::new(files)))
     }
 
     fn found(&self, found: local::Found) -> Fetched {
         let local::Found { listing, paths, root } = found;
         let (root, cache) = ((!listing.single).then_some(root), Arc::clone(&self.cache));
-        Fetched(Arc::new(Files { listing, paths, root, _hold: Hold::nothing(&cache), cache }))
+        let (archive, hold) = (None, Hold::nothing(&cache));
+        Fetched(Arc::new(Files { listing, archive, paths, root, _hold: hold, cache }))
     }
 }
 

@@ -281,6 +281,60 @@ async fn what_is_larger_than_allowed_is_not_read() {
 }
 
 #[tokio::test]
+async fn an_archive_is_the_files_in_it() {
+    use std::io::Write as _;
+    let mut builder = ::tar::Builder::new(Vec::new());
+    for (name, content) in [("model.onnx", MODEL), ("labels/names.txt", b"a b")] {
+        let mut header = ::tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, name, content).unwrap();
+    }
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&builder.into_inner().unwrap()).unwrap();
+    let tgz = gzip.finish().unwrap();
+    let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    zip.start_file("model.onnx", zip::write::SimpleFileOptions::default()).unwrap();
+    zip.write_all(MODEL).unwrap();
+    let zip = zip.finish().unwrap().into_inner();
+
+    let served = [
+        ("model.tar.gz", tgz.clone()),
+        ("model.zip", zip),
+        ("model.onnx", tgz.clone()),
+        ("broken.zip", tgz.clone()),
+    ];
+    let mut router = Router::new();
+    for (name, content) in served {
+        router = router.route(&format!("/{name}"), get(async || content));
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router).into_future());
+
+    let folder = tempfile::tempdir().unwrap();
+    let sources = sources(&folder);
+    // Again from what was kept.
+    for _ in 0..2 {
+        let fetched = sources.fetch(&of(format!("{address}/model.tar.gz"))).await.unwrap();
+        let expected = [("labels/names.txt".to_owned(), 3), ("model.onnx".to_owned(), MODEL.len() as u64)];
+        assert_eq!(names(&fetched), expected);
+        assert_eq!(fetched.digest(), digest_of(&tgz), "what anybody can tell beforehand");
+        let made = fetched.folder().await.unwrap();
+        assert_eq!(fs::read(made.path().join("model.onnx")).unwrap(), MODEL);
+    }
+    let fetched = sources.fetch(&of(format!("{address}/model.zip"))).await.unwrap();
+    assert_eq!(names(&fetched), [("model.onnx".to_owned(), MODEL.len() as u64)]);
+    // What is not called an archive is none, whatever is in it.
+    let fetched = sources.fetch(&of(format!("{address}/model.onnx"))).await.unwrap();
+    assert_eq!(names(&fetched), [("model.onnx".to_owned(), tgz.len() as u64)]);
+    let made = fetched.folder().await.unwrap();
+    assert_eq!(fs::read(made.path().join("model.onnx")).unwrap(), tgz);
+    let refused = refused(&sources, &format!("{address}/broken.zip")).await;
+    assert_eq!((refused.reason, refused.passing), ("SourceInvalid", false), "{refused}");
+}
+
+#[tokio::test]
 async fn a_hub_may_be_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let hub = folder.path().join("hub");
