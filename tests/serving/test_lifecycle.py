@@ -57,6 +57,12 @@ def test_a_folder_without_a_model_names_the_field(kubectl, models):
         lambda: "spec.source.uri" in condition(kubectl, "models", "empty-predictor-00001", "Ready").get("message", ""),
         30,
     )
+    # Whoever wrote the InferenceService is told of the field that they wrote.
+    until(
+        "the InferenceService names its model's place",
+        lambda: "spec.predictor.model.storageUri" in condition(kubectl, "inferenceservice", "empty", "PredictorReady").get("message", ""),
+        30,
+    )
 
 
 def test_models_outside_the_folders_are_not_read(kubectl):

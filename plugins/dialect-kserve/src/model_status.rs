@@ -7,6 +7,7 @@ use purlin_serving::progress::{self, Progress, state};
 
 use crate::names::GENERIC;
 use crate::revisions::Plan;
+use crate::words;
 
 /// The model status of a service with revisions.
 pub(crate) fn of(request: &SyncRequest, plan: &Plan) -> Value {
@@ -34,13 +35,14 @@ pub(crate) fn of(request: &SyncRequest, plan: &Plan) -> Value {
         "copies": {"failedCopies": failed, "totalCopies": copies},
     });
     if let Progress::Failed { kind, message, .. } = progress::of(created) {
+        let message = words::of_predictor(&request.parent, &message);
         status["lastFailureInfo"] = json!({"reason": kind, "message": message, "modelRevisionName": plan.created, "location": plan.created});
     }
     status
 }
 
 /// The same with ModelMesh, which tells of a target only while it is another than what is active.
-pub(crate) fn of_mesh(told: &Told, plan: &Plan) -> Value {
+pub(crate) fn of_mesh(service: &Value, told: &Told, plan: &Plan) -> Value {
     let mut status = json!({
         "transitionStatus": told.transition,
         "states": {"activeModelState": told.active, "targetModelState": told.target},
@@ -48,7 +50,8 @@ pub(crate) fn of_mesh(told: &Told, plan: &Plan) -> Value {
     });
     if let Some(failure) = &told.failure {
         let mut info = json!({
-            "reason": failure.reason, "message": failure.message, "modelRevisionName": plan.created,
+            "reason": failure.reason, "message": words::of_predictor(service, &failure.message),
+            "modelRevisionName": plan.created,
         });
         for (field, text) in [("location", &failure.location), ("time", &failure.time)] {
             if !text.is_empty() {

@@ -9,7 +9,7 @@ use crate::knative::{Living, State, worst};
 use crate::names::{self, GENERIC, HASH};
 use crate::predictor::Server;
 use crate::revisions::{self, Plan};
-use crate::{model_status, routes};
+use crate::{model_status, routes, words};
 
 /// What `Ready` sums up.
 const DEPENDENTS: &[&str] = &["PredictorReady", "IngressReady"];
@@ -113,7 +113,9 @@ fn of_mesh(observed: &Observed<'_>, plan: &Plan) -> Value {
     let route = routes::observed(request, service.name());
     let answers = match progress::of(version(active)) {
         progress::Progress::Ready => State::observed(route, "Ready"),
-        progress::Progress::Failed { reason, message, .. } => State::fails(reason, message),
+        progress::Progress::Failed { reason, message, .. } => {
+            State::fails(reason, words::of_predictor(service, &message))
+        }
         progress::Progress::Pending { reason, message } => State::pending(reason, message),
     };
     let mut conditions = Living::of(service, &["PredictorReady"], request.context.now_ms);
@@ -152,7 +154,7 @@ fn of_mesh(observed: &Observed<'_>, plan: &Plan) -> Value {
     }
     status.insert("components".to_owned(), components.into());
     status.insert("annotations".to_owned(), json!({HASH: plan.hash}));
-    status.insert("modelStatus".to_owned(), model_status::of_mesh(&told, plan));
+    status.insert("modelStatus".to_owned(), model_status::of_mesh(service, &told, plan));
     served_by(observed, &mut status);
     status.into()
 }
@@ -200,10 +202,11 @@ fn predictor(observed: &Observed<'_>) -> Progress {
     let model = request.child(GENERIC, "Model", &plan.created);
     let configuration = match progress::of(model) {
         progress::Progress::Ready => State::holds(),
-        progress::Progress::Failed { message, .. } => State::fails(
-            "RevisionFailed",
-            format!("Revision \"{}\" failed with message: {message}.", plan.created),
-        ),
+        progress::Progress::Failed { message, .. } => {
+            let message = words::of_predictor(&request.parent, &message);
+            let message = format!("Revision \"{}\" failed with message: {message}.", plan.created);
+            State::fails("RevisionFailed", message)
+        }
         progress::Progress::Pending { reason, message } => State::pending(reason, message),
     };
     let route = match &plan.ready {
