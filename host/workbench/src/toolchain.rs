@@ -28,29 +28,50 @@ pub(crate) fn rust() -> PathBuf {
     root().join("rust-std")
 }
 
-/// The folder in which a version of a toolchain lies, installed if it was not.
+/// The folder below `root` in which a version of a toolchain lies, installed if it was not.
 async fn installed(
+    root: &Path,
     name: &str,
     install: impl AsyncFnOnce(&Path) -> Result<(), BuildError>,
 ) -> Result<PathBuf, BuildError> {
-    let folder = root().join(name);
+    let folder = root.join(name);
     let complete = folder.join(".complete");
     if complete.exists() {
         return Ok(folder);
     }
     let failed = |source| BuildError::Write { path: folder.clone(), source };
-    // Not elsewhere and renamed: a virtual environment must stay where it was made. Whoever comes second repeats it.
-    std::fs::create_dir_all(&folder).map_err(failed)?;
+    std::fs::create_dir_all(root).map_err(failed)?;
+    let _alone = alone(root.join(format!("{name}.lock"))).await.map_err(failed)?;
+    if complete.exists() {
+        return Ok(folder);
+    }
+    // What an install left that was cut off, by a kill or a disk that was full, would be taken for whole by the next one. It is
+    // not made elsewhere and renamed: a virtual environment must stay where it was made.
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => std::fs::create_dir_all(&folder).map_err(failed)?,
+    }
     tracing::info!(toolchain = name, "installing");
     install(&folder).await?;
     std::fs::write(&complete, "").map_err(failed)?;
     Ok(folder)
 }
 
+/// Waits until no other process has the lock; dropping the file gives it back.
+async fn alone(path: PathBuf) -> std::io::Result<std::fs::File> {
+    let waiting = tokio::task::spawn_blocking(move || {
+        let file = std::fs::File::create(path)?;
+        file.lock()?;
+        Ok(file)
+    });
+    waiting.await.map_err(std::io::Error::other)?
+}
+
 /// The path of componentize-py.
 pub(crate) async fn python() -> Result<PathBuf, BuildError> {
     let name = COMPONENTIZE_PY.replace("==", "-");
-    let folder = installed(&name, async |folder| {
+    let root = root();
+    let folder = installed(&root, &name, async |folder| {
         let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
         let hint =
             "install Python 3.10 or newer with its venv module (on Debian: apt-get install python3-venv)";
@@ -65,7 +86,8 @@ pub(crate) async fn python() -> Result<PathBuf, BuildError> {
 
 /// The folder with the binaries of componentize-js and esbuild.
 pub(crate) async fn js() -> Result<PathBuf, BuildError> {
-    let folder = installed("componentize-js-0.23.0-esbuild-0.28.1", async |folder| {
+    let root = root();
+    let folder = installed(&root, "componentize-js-0.23.0-esbuild-0.28.1", async |folder| {
         let hint = "install Node.js 20 or newer with npm, and check that npm reaches its registry";
         let mut npm = Command::new("npm");
         npm.args(["install", "--no-audit", "--no-fund", "--silent", "--prefix"])
@@ -100,4 +122,38 @@ pub(crate) async fn run(command: &mut Command, hint: &'static str) -> Result<(),
         said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     }
     Err(BuildError::Tool { tool, said })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{alone, installed};
+
+    #[tokio::test]
+    async fn what_an_install_left_that_was_cut_off_is_not_built_upon() {
+        let root = tempfile::tempdir().unwrap();
+        let rest = root.path().join("tool-1/rest");
+        std::fs::create_dir_all(rest.parent().unwrap()).unwrap();
+        std::fs::write(&rest, "half").unwrap();
+        let folder = installed(root.path(), "tool-1", async |folder| {
+            assert!(!rest.exists());
+            std::fs::write(folder.join("tool"), "whole").unwrap();
+            Ok(())
+        });
+        let folder = folder.await.unwrap();
+        assert!(folder.join("tool").exists());
+        // Once.
+        installed(root.path(), "tool-1", async |_| panic!("it is there")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_installs_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let first = alone(path.clone()).await.unwrap();
+        let second = tokio::spawn(alone(path));
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(!second.is_finished());
+        drop(first);
+        second.await.unwrap().unwrap();
+    }
 }
