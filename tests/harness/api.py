@@ -86,18 +86,18 @@ class Recorder:
         )
         answer = connection.getresponse()
         try:
+            if answer.status == 410:
+                return self._list()
+            if answer.status != 200:
+                # A server that is starting or stopping; it is asked again.
+                raise http.client.HTTPException(f"{answer.status} for a watch of {self.path}")
             while not self.stopped:
                 line = answer.readline()
                 if not line:
                     return
                 event = json.loads(line)
                 if event["type"] == "ERROR":
-                    # Too old: what is there now is all that can be known.
-                    listed = self.api.get(self.path)
-                    self.version = listed["metadata"]["resourceVersion"]
-                    for item in listed["items"]:
-                        self._note(item)
-                    return
+                    return self._list()
                 self.version = event["object"]["metadata"]["resourceVersion"]
                 if event["type"] != "BOOKMARK":
                     self._note(event["object"])
@@ -105,6 +105,13 @@ class Recorder:
             return
         finally:
             connection.close()
+
+    def _list(self):
+        """What was known is too old: what is there now is all that can be known."""
+        listed = self.api.get(self.path)
+        self.version = listed["metadata"]["resourceVersion"]
+        for item in listed["items"]:
+            self._note(item)
 
     def _note(self, item):
         self.changes += 1
