@@ -191,10 +191,13 @@ impl Cluster<'_> {
 
     /// The tuner for a search, and the search with that tuner's configuration.
     fn tuner(&self, mut search: Search) -> Result<(Arc<dyn LoadedPlugin>, Search), TunerError> {
-        // Asked before: what is loaded in between is found.
-        let awaited = self.parent.stages.awaited();
-        let missing = if awaited { TunerError::Awaited } else { TunerError::Missing };
-        let (_, plugin) = self.parent.stages.tuner(&search.algorithm).ok_or(missing)?;
+        let find = || self.parent.stages.tuner(&search.algorithm);
+        let absent = || match self.parent.stages.awaited() {
+            true => Err(TunerError::Awaited),
+            // It may have come in between.
+            false => find().ok_or(TunerError::Missing),
+        };
+        let (_, plugin) = find().map_or_else(absent, Ok)?;
         search.context = plugin.context(search.context.now_ms, search.context.seed);
         Ok((plugin, search))
     }

@@ -125,15 +125,14 @@ impl Serving {
             let message = format!("spec.transforms: {transforms:?}: a Model cannot transform itself");
             return refused("InvalidSpec", message, None);
         }
-        let awaited = self.stages.awaited();
-        let Some(plugin) = self.stages.named(Stage::Transformer, &name) else {
-            if awaited {
-                return refused(AWAITED, "plugins are being loaded".to_owned(), Some(SOON));
-            }
-            let message = format!(
+        let missing = || {
+            format!(
                 "spec.runtime: no ready Plugin {name:?} is of the stage `transformer`; see `kubectl get plugins`"
-            );
-            return refused("NoRuntime", message, Some(Duration::from_secs(3)));
+            )
+        };
+        let plugin = match self.found(|| self.stages.named(Stage::Transformer, &name), missing) {
+            Ok(plugin) => plugin,
+            Err((reason, message)) => return refused(reason, message, Some(SOON)),
         };
         let companion = Companion {
             plugin,
@@ -308,22 +307,32 @@ impl Serving {
             return Err(("InvalidSpec", "spec.format: required where there is no spec.container".to_owned()));
         };
         let runtime = model.spec.runtime.as_deref();
-        // Asked before: what is loaded in between is found.
-        let awaited = self.stages.awaited();
-        self.stages.by_format(stage, runtime, &format.name).ok_or_else(|| match runtime {
-            _ if awaited => (AWAITED, "plugins are being loaded".to_owned()),
-            Some(runtime) => (
-                "NoRuntime",
-                format!("spec.runtime: no ready Plugin {runtime:?} serves the format {:?}", format.name),
+        let missing = || match runtime {
+            Some(runtime) => {
+                format!("spec.runtime: no ready Plugin {runtime:?} serves the format {:?}", format.name)
+            }
+            None => format!(
+                "spec.format.name: no ready Plugin serves the format {:?}; see `kubectl get plugins`",
+                format.name
             ),
-            None => (
-                "NoRuntime",
-                format!(
-                    "spec.format.name: no ready Plugin serves the format {:?}; see `kubectl get plugins`",
-                    format.name
-                ),
-            ),
-        })
+        };
+        self.found(|| self.stages.by_format(stage, runtime, &format.name), missing)
+    }
+
+    /// The plugin that `find` finds, or why there is none.
+    fn found<T>(
+        &self,
+        find: impl Fn() -> Option<T>,
+        missing: impl FnOnce() -> String,
+    ) -> Result<T, (&'static str, String)> {
+        if let Some(found) = find() {
+            return Ok(found);
+        }
+        if self.stages.awaited() {
+            return Err((AWAITED, "plugins are being loaded".to_owned()));
+        }
+        // It may have come in between.
+        find().ok_or_else(|| ("NoRuntime", missing()))
     }
 }
 
