@@ -181,7 +181,14 @@ impl Serving {
             Some(Ensured::Loaded(facts)) => {
                 Verdict { resolved, loaded: Ok(()), facts: Some(facts), replicas: 1, again: Some(LOADED) }
             }
-            Some(Ensured::Loading { since, progress }) => Verdict::loading(resolved, since, progress),
+            Some(Ensured::Loading { since, progress }) => {
+                let verdict = Verdict::loading(resolved, since, progress);
+                // Requests wait for what could answer before, as they do for an idle one: that it comes back is no news.
+                match verdict.loaded {
+                    Err(("Progressing", _)) if was_ready(model) => Verdict { loaded: Ok(()), ..verdict },
+                    _ => verdict,
+                }
+            }
             Some(Ensured::Failed(failure, pause)) => Verdict::not_loaded(resolved, &failure, pause),
             None => Verdict::failed(resolved, "Progressing", "the model is being replaced".to_owned(), soon),
         }
