@@ -34,6 +34,7 @@ def image_map(tmp_path_factory):
     images = [{"image": f"docker.io/example/{name}:*", **python} for name in ("predictor", "transformer", "step")]
     vllm = {"path": [*python["path"], str(here / "programs")]}
     images.append({"image": "docker.io/vllm/vllm-openai-cpu:*", **vllm})
+    images.append({"image": "ghcr.io/llm-d/llm-d-routing-sidecar:*", **python, "paths": {"/app": str(here / "programs")}})
     file.write_text(json.dumps({"images": images}))
     return file
 

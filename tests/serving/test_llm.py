@@ -176,21 +176,76 @@ def test_a_configuration_is_what_a_service_builds_on(kubectl, client, reference)
     assert (applied["name"], applied["namespace"]) == ("vllm-base", kubectl.namespace)
 
 
-def test_a_part_for_prompts_is_served_by_one_model_which_is_said(kubectl, client, reference):
-    kubectl.apply(service("split", template=main(**VLLM), prefill={"replicas": 1, "template": main(**VLLM)}))
+LONG = "Once upon a time there was a tower, and nobody knew who had built it. "
+
+
+def test_a_part_for_prompts_reads_them(kubectl, gateway, client, reference):
+    prefill = {"replicas": 2, "template": main(args=["--reads"])}
+    kubectl.apply(service("split", replicas=2, template=main(**VLLM), prefill=prefill))
     ready(kubectl, "split", 120, KIND)
-    assert client("split").completions.create(model="tiny/llama", prompt=PROMPT).choices[0].text == "llama"
     found = conditions(kubectl, KIND, "split")
     assert found["MainWorkloadReady"] == found["PrefillWorkloadReady"] == "True"
-    (told,) = [event[2] for event in events(kubectl, "LLMInferenceService", "split") if event[1] == "NoEffect"]
-    assert "spec.prefill" in told, told
+    workloads = kubectl.json("get", KIND, "split")["status"]["workloads"]
+    assert [workloads[part]["name"] for part in ("primary", "prefill")] == ["split-kserve", "split-kserve-prefill"]
+    pods = kubectl.json("get", "pods")["items"]
+    readers = {pod["metadata"]["name"]: pod for pod in pods if "--reads" in pod["spec"]["containers"][0]["args"]}
+    assert (len(pods), set(readers)) == (4, {"split-kserve-prefill-0", "split-kserve-prefill-1"})
+    ports = {pod["metadata"]["annotations"]["purlin.dev/model-ports"] for pod in readers.values()}
+
+    def ask(prompt, **headers):
+        answer = client("split").completions.create(model="tiny/llama", prompt=prompt, extra_headers=headers)
+        _, _, reader = answer.choices[0].text.partition("read by ")
+        return answer.system_fingerprint, reader
+
+    asked = [ask(LONG + str(number)) for number in range(8)]
+    assert len({writer for writer, _ in asked}) == 2, "those who write take turns"
+    assert len({reader for _, reader in asked}) == 1, "what begins alike is read by the same"
+    others = {ask(f"{number} {LONG}")[1] for number in range(8)}
+    assert asked[0][1] in ports and others <= ports and len(others) == 2, (asked, others)
+    # Too short to be worth it; and nobody but the gateway says who reads.
+    assert ask("Once", **{"x-prefiller-host-port": "127.0.0.1:1"})[1] == ""
+    assert ask(LONG, **{"x-prefiller-host-port": "127.0.0.1:1"})[1] in ports
+    answer = client("split").completions.create(model="tiny/llama", prompt=LONG, max_tokens=7)
+    assert answer.usage.completion_tokens == 1
+    assert not [event for event in events(kubectl, "LLMInferenceService", "split") if event[1] == "NoEffect"]
+    # Who writes answers reads prompts as well while nobody else can.
+    kubectl("patch", KIND, "split", "--type=merge", "-p", '{"spec":{"prefill":null}}')
+    until("nobody reads for others", lambda: len(kubectl.json("get", "pods")["items"]) == 2, 60)
+    until("answers go on", lambda: ask(LONG)[1] == "", 60)
+    kubectl("delete", KIND, "split")
+    until("nothing is left", lambda: gone(kubectl, "pods", "models.purlin.dev", "routes.purlin.dev"), 60)
+
+
+def test_a_prompt_goes_where_its_beginning_is_known(kubectl, client, reference):
+    kubectl.apply(service("many", replicas=3, template=main(**VLLM)))
+    ready(kubectl, "many", 120, KIND)
+    until("all answer", lambda: kubectl.json("get", "model.purlin.dev", "many-kserve")["status"]["replicas"] == 3, 60)
+
+    def ask(prompt):
+        messages = [{"role": "system", "content": LONG}, {"role": "user", "content": prompt}]
+        return client("many").chat.completions.create(model="tiny/llama", messages=messages).system_fingerprint
+
+    first = [ask(f"{number} {LONG}") for number in range(4)]
+    assert len(set(first)) == 1, first
+    messages = [[{"role": "user", "content": f"{number} {LONG}"}] for number in range(6)]
+    once = [client("many").chat.completions.create(model="tiny/llama", messages=m).system_fingerprint for m in messages]
+    again = [client("many").chat.completions.create(model="tiny/llama", messages=m).system_fingerprint for m in messages]
+    assert once == again and len(set(once)) == 3, (once, again)
+    # Without a scheduler they take turns.
+    kubectl("patch", KIND, "many", "--type=merge", "-p", '{"spec":{"router":{"scheduler":null}}}')
+    until("they take turns", lambda: len({ask("Once more.") for _ in range(3)}) == 3, 60)
+    pods = kubectl.json("get", "pods")["items"]
+    assert {pod["metadata"]["name"] for pod in pods} == {f"many-kserve-{number}" for number in range(3)}, "nothing is made anew"
+    kubectl("delete", KIND, "many")
+    until("nothing is left", lambda: gone(kubectl, "pods", "models.purlin.dev", "routes.purlin.dev"), 60)
 
 
 def test_what_has_no_effect_is_said(kubectl, client, reference):
     adapter = {"name": "sql", "uri": "hf://example/sql-lora"}
     manifest = service("settings", worker=main(image="vllm/vllm-openai-cpu:v0.23.0"))
     manifest["spec"]["model"]["lora"] = {"adapters": [adapter]}
-    manifest["spec"]["router"] = {**ROUTER, "scheduler": {"config": {"inline": {"plugins": []}}}}
+    plugins = [{"type": "kv-cache-utilization-scorer"}]
+    manifest["spec"]["router"] = {**ROUTER, "scheduler": {"config": {"inline": {"plugins": plugins}}}}
     kubectl.apply(manifest)
     ready(kubectl, "settings", 120, KIND)
     told = [event[2] for event in events(kubectl, "LLMInferenceService", "settings") if event[1] == "NoEffect"]

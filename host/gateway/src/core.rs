@@ -92,14 +92,20 @@ impl Core {
     /// A place among the model's requests, and then a lease on it.
     pub(crate) async fn open(&self, served: &Served, deadline: Deadline) -> Result<Opened, Failure> {
         let place = served.admission.enter(deadline.at, deadline.limit).await?;
-        Ok(Opened { lease: self.lease(served, deadline).await?, place })
+        Ok(Opened { lease: self.lease(served, &[], deadline).await?, place })
     }
 
-    pub(crate) async fn lease(&self, served: &Served, deadline: Deadline) -> Result<Lease, Failure> {
-        if let Some(lease) = self.models.try_lease(&served.key) {
+    /// A lease, for a request that begins with `prompt`.
+    pub(crate) async fn lease(
+        &self,
+        served: &Served,
+        prompt: &[u64],
+        deadline: Deadline,
+    ) -> Result<Lease, Failure> {
+        if let Some(lease) = self.models.try_lease(&served.key, prompt) {
             return Ok(lease);
         }
-        Ok(deadline.bound(self.models.lease(&served.key)).await??)
+        Ok(deadline.bound(self.models.lease(&served.key, prompt)).await??)
     }
 
     /// What a model says about itself; loads it if that is not known otherwise.
@@ -165,7 +171,7 @@ impl Core {
                     self.metrics.retries.inc();
                     let place = opened.place;
                     drop(opened.lease);
-                    opened = Opened { lease: self.lease(served, deadline).await?, place };
+                    opened = Opened { lease: self.lease(served, &[], deadline).await?, place };
                     model = opened.model(served)?;
                 }
                 answer => break answer?,

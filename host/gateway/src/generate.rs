@@ -163,7 +163,7 @@ pub(crate) async fn begin(
                 core.metrics.retries.inc();
                 let place = opened.place;
                 drop(opened.lease);
-                opened = Opened { lease: core.lease(served, deadline).await?, place };
+                opened = Opened { lease: core.lease(served, &[], deadline).await?, place };
             }
             answer => break answer?,
         }

@@ -26,6 +26,7 @@ mod metrics;
 mod models;
 mod openai;
 mod payload;
+mod prompt;
 mod proxy;
 mod relay;
 mod served;
@@ -43,8 +44,8 @@ pub use config::GatewayConfig;
 pub use gateway::{Gateway, ModelLoad};
 pub use models::{Lease, LeaseGuard, ModelKey, ModelState, Models, Target, Upstream};
 pub use table::{
-    BackendConfig, BatchConfig, GraphConfig, LoggingConfig, ModelConfig, NodeConfig, NodeKind, RouteConfig,
-    StepConfig, Sticky, TableConfig, TableProblem,
+    BackendConfig, BatchConfig, GraphConfig, LoggingConfig, ModelConfig, NodeConfig, NodeKind, PrefillConfig,
+    RouteConfig, StepConfig, Sticky, TableConfig, TableProblem,
 };
 pub use v1::{Layout, parse_predict};
 pub use v2::{InferCall, parse_infer};

@@ -111,14 +111,15 @@ pub enum ModelState {
 #[async_trait]
 pub trait Models: Send + Sync {
     /// A lease if one can be had at once. This is asked first, so that a request for a model that is there waits for
-    /// nothing.
-    fn try_lease(&self, model: &ModelKey) -> Option<Lease>;
+    /// nothing. `prompt` has hashes of what the request's prompt begins with, where the model's configuration says
+    /// [`crate::ModelConfig::by_prefix`]: of replicas the one is to be preferred that was given most of them before.
+    fn try_lease(&self, model: &ModelKey, prompt: &[u64]) -> Option<Lease>;
 
     /// A lease, once the model is loaded. The gateway drops the future at the request's deadline.
     ///
     /// # Errors
     /// [`InferError::Unavailable`] where the model cannot be loaded, [`InferError::Overloaded`] where too many wait.
-    async fn lease(&self, model: &ModelKey) -> Result<Lease, InferError>;
+    async fn lease(&self, model: &ModelKey, prompt: &[u64]) -> Result<Lease, InferError>;
 
     /// Whether it can answer. Loads nothing.
     fn state(&self, model: &ModelKey) -> ModelState;

@@ -19,10 +19,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::body::{Body, BodyError};
 use crate::call::{Call, REQUEST_ID, Request, RequestBody};
-use crate::core::Deadline;
+use crate::core::{Core, Deadline};
 use crate::failure::Failure;
-use crate::models::{Target, Upstream};
-use crate::served::Served;
+use crate::models::{Lease, ModelState, Target, Upstream};
+use crate::prompt;
+use crate::served::{Prefill, Served};
 use crate::trace::TRACEPARENT;
 
 /// A server that does not take a connection by then is taken to be gone.
@@ -206,8 +207,12 @@ async fn send(
     let place = served.admission.enter(deadline.at, deadline.limit).await?;
     let mut retries = call.core.config.retries;
     let began = tokio::time::Instant::now();
+    let prompt = match &body {
+        Sent::Whole(bytes) if served.config.by_prefix || served.prefill.is_some() => prompt::blocks(bytes),
+        _ => Vec::new(),
+    };
     loop {
-        let lease = call.core.lease(served, deadline).await?;
+        let lease = call.core.lease(served, &prompt, deadline).await?;
         let upstream = match lease.target() {
             Target::Upstream(upstream) => upstream.clone(),
             Target::Model(_) => {
@@ -215,7 +220,13 @@ async fn send(
                 return Err(Failure::new(StatusCode::BAD_GATEWAY, message));
             }
         };
-        let request = outgoing(call, &parts, body.clone(), &upstream, grpc)?;
+        let mut request = outgoing(call, served, &parts, body.clone(), &upstream, grpc)?;
+        // It has read the prompt when the answer begins.
+        let _reader = served.prefill.as_ref().and_then(|prefill| {
+            let (reader, address) = prefill.reader(&call.core, &prompt)?;
+            request.headers_mut().insert(prefill.header.clone(), address);
+            Some(reader)
+        });
         let client = if grpc { &call.core.clients.http2 } else { &call.core.clients.http1 };
         match deadline.bound(client.request(request)).await? {
             Ok(response) => {
@@ -264,8 +275,38 @@ pub(crate) fn source(error: &Error) -> String {
     inner.to_string()
 }
 
+impl Prefill {
+    /// The replica that reads a prompt, if one can at once, and its address. Otherwise whoever writes the answer reads it: that is
+    /// slower, but it is an answer.
+    fn reader(&self, core: &Arc<Core>, prompt: &[u64]) -> Option<(Lease, HeaderValue)> {
+        // Not for what is no prompt, such as a list of models.
+        if prompt.is_empty() {
+            return None;
+        }
+        let Some(lease) = core.models.try_lease(&self.key, prompt) else {
+            if core.models.state(&self.key) == ModelState::Idle {
+                self.wake(core);
+            }
+            return None;
+        };
+        let Target::Upstream(upstream) = lease.target() else { return None };
+        let address = HeaderValue::from_str(&upstream.http).ok()?;
+        Some((lease, address))
+    }
+
+    /// Has a replica started, for later prompts.
+    fn wake(&self, core: &Arc<Core>) {
+        let (core, key) = (core.clone(), self.key.clone());
+        tokio::spawn(async move {
+            let lease = core.models.lease(&key, &[]);
+            let _ = tokio::time::timeout(core.config.request_timeout, lease).await;
+        });
+    }
+}
+
 fn outgoing(
     call: &Call,
+    served: &Served,
     parts: &request::Parts,
     body: Sent,
     upstream: &Upstream,
@@ -302,6 +343,10 @@ fn outgoing(
     if call.route.wants_token() {
         // It was for the gateway.
         headers.remove(header::AUTHORIZATION);
+    }
+    if let Some(prefill) = &served.prefill {
+        // A client must not choose whom a server connects to.
+        headers.remove(&prefill.header);
     }
     Ok(identified(call, parts, uri, headers, body, grpc))
 }

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use crate::admission::Admission;
 use crate::batch::Batcher;
 use crate::metrics::{Metrics, ModelLabels, ModelMetrics};
@@ -25,6 +27,17 @@ pub(crate) struct Served {
     pub(crate) batcher: Option<Batcher>,
     /// Its figures.
     pub(crate) metrics: ModelMetrics,
+    /// Who reads prompts for it.
+    pub(crate) prefill: Option<Prefill>,
+}
+
+/// Replicas that read prompts for those of another model.
+#[derive(Debug)]
+pub(crate) struct Prefill {
+    /// Whom leases are asked for.
+    pub(crate) key: ModelKey,
+    /// Tells which replica.
+    pub(crate) header: HeaderName,
 }
 
 /// The limits of models that have none of their own.
@@ -51,6 +64,12 @@ impl Served {
                 or(config.queue, limits.queue),
             ),
             metrics,
+            prefill: config.prefill.as_ref().and_then(|prefill| {
+                Some(Prefill {
+                    key: ModelKey::new(key.namespace.clone(), prefill.model.clone()),
+                    header: prefill.header.parse().ok()?,
+                })
+            }),
             key,
             name,
             config,

@@ -3,11 +3,15 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::models::Entry;
+use common::models::{Entry, Story};
 use common::{ROW, Running, model, request, route, send, start, start_usual};
-use purlin_gateway::{GatewayConfig, LoggingConfig, ModelConfig, TableConfig};
+use purlin_gateway::{
+    GatewayConfig, LoggingConfig, ModelConfig, ModelKey, ModelState, Models as _, PrefillConfig, TableConfig,
+};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -134,6 +138,63 @@ async fn receiver() -> (String, mpsc::UnboundedReceiver<(String, Vec<u8>)>) {
         }
     });
     (address, received)
+}
+
+#[tokio::test]
+async fn a_lease_is_asked_for_with_what_a_prompt_begins_with() {
+    let (server, _received) = receiver().await;
+    let asked = async |model: ModelConfig, prompt: &str| {
+        let running = before(vec![server.clone()], model).await;
+        let body = json!({"model": "echo", "prompt": prompt}).to_string();
+        assert_eq!(running.post("/serving/team/web/v1/completions", &body).await.status, 200);
+        running.shelf.prompt.lock().unwrap().clone()
+    };
+    let beginning = "Once upon a time ".repeat(10);
+    assert_eq!(asked(container(), &beginning).await, Vec::<u64>::new());
+    let by_prefix = || ModelConfig { by_prefix: true, ..container() };
+    let one = asked(by_prefix(), &beginning).await;
+    let other = asked(by_prefix(), &format!("{beginning}{beginning}")).await;
+    assert!(other.len() > one.len() && other.starts_with(&one), "{one:?} {other:?}");
+    assert_eq!(asked(by_prefix(), "short").await, Vec::<u64>::new());
+}
+
+#[tokio::test]
+async fn a_server_is_told_who_reads_the_prompt() {
+    let (server, mut received) = receiver().await;
+    let reader = PrefillConfig { model: "reader".to_owned(), header: "x-reader".to_owned() };
+    let running = before(vec![server], ModelConfig { prefill: Some(reader), ..container() }).await;
+    let prompt = json!({"model": "echo", "prompt": "Once upon a time ".repeat(10)}).to_string();
+    let mut ask = async |body: &str| {
+        let path = "/serving/team/web/v1/completions";
+        let named = [("x-reader", "169.254.169.254:80"), ("content-type", "application/json")];
+        let reply = running.post_with(path, &named, body.as_bytes()).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let (head, _) = received.recv().await.unwrap();
+        let header = head.split("\r\n").find_map(|line| line.strip_prefix("x-reader: "));
+        header.map(str::to_owned)
+    };
+    // Nobody reads prompts yet: the server does itself, and nobody whom the client names.
+    assert_eq!(ask(&prompt).await, None);
+    running.shelf.put("reader", Entry::Servers(vec!["10.0.0.7:8000".to_owned()]));
+    let leases = running.shelf.leases.clone();
+    assert_eq!(ask(&prompt).await.as_deref(), Some("10.0.0.7:8000"));
+    assert_eq!(ask(r#"{"inputs":[]}"#).await, None);
+    // A reader that sleeps is woken for the next.
+    let asleep = Entry::Sleeping(Arc::new(Story::new(Duration::ZERO)), Duration::from_millis(20));
+    running.shelf.put("reader", asleep);
+    assert_eq!(ask(&prompt).await, None);
+    let awake = async {
+        while !matches!(running.shelf.state(&ModelKey::new("team", "reader")), ModelState::Ready) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), awake).await.unwrap();
+    let none = async {
+        while leases.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), none).await.unwrap();
 }
 
 fn logging(address: &str) -> Option<LoggingConfig> {

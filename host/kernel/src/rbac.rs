@@ -56,6 +56,9 @@ pub fn manifests(subject: &Subject, install_definitions: bool, plugins: &[Needs]
     let mut rules = Rules::default();
     let mut named = Vec::new();
     own(&mut rules, subject, install_definitions, &mut named);
+    // In an order that does not change with a plugin's content, so that what is applied differs where rights do.
+    let mut plugins: Vec<&Needs> = plugins.iter().collect();
+    plugins.sort_by_key(|plugin| &plugin.manifest.name);
     for plugin in plugins {
         of_plugin(&mut rules, plugin, &mut named);
     }

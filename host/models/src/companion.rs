@@ -132,7 +132,7 @@ impl ServedModel for Beside {
         let gone = || InferError::Unavailable("the gateway is stopping".to_owned());
         let served = self.served.upgrade().ok_or_else(gone)?;
         // Not another companion: these could stand in a circle.
-        match served.lease_model(&self.key).await?.target() {
+        match served.lease_model(&self.key, &[]).await?.target() {
             Target::Model(model) => model.infer(request).await,
             Target::Upstream(_) => Err(InferError::Unsupported(format!(
                 "{} is served by containers; plugins stand beside models that plugins serve",

@@ -63,8 +63,8 @@ impl Served {
     }
 
     /// A lease on a model that stands beside no other.
-    pub(crate) async fn lease_model(&self, key: &ModelKey) -> Result<Lease, InferError> {
-        match self.containers.lease(key).await {
+    pub(crate) async fn lease_model(&self, key: &ModelKey, prompt: &[u64]) -> Result<Lease, InferError> {
+        match self.containers.lease(key, prompt).await {
             Some(lease) => lease,
             None => self.store.lease(key).await,
         }
@@ -81,15 +81,15 @@ impl Served {
 
 #[async_trait]
 impl Models for Served {
-    fn try_lease(&self, key: &ModelKey) -> Option<Lease> {
-        let lease = self.store.try_lease(key).or_else(|| self.containers.try_lease(key));
+    fn try_lease(&self, key: &ModelKey, prompt: &[u64]) -> Option<Lease> {
+        let lease = self.store.try_lease(key).or_else(|| self.containers.try_lease(key, prompt));
         lease.or_else(|| self.companions.lease(key))
     }
 
-    async fn lease(&self, key: &ModelKey) -> Result<Lease, InferError> {
+    async fn lease(&self, key: &ModelKey, prompt: &[u64]) -> Result<Lease, InferError> {
         match self.companions.lease(key) {
             Some(lease) => Ok(lease),
-            None => self.lease_model(key).await,
+            None => self.lease_model(key, prompt).await,
         }
     }
 

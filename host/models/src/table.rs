@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use kube::ResourceExt as _;
 use purlin_gateway::{
-    BackendConfig, BatchConfig, GraphConfig, LoggingConfig, ModelConfig, NodeConfig, NodeKind, RouteConfig,
-    StepConfig, TableConfig,
+    BackendConfig, BatchConfig, GraphConfig, LoggingConfig, ModelConfig, NodeConfig, NodeKind, PrefillConfig,
+    RouteConfig, StepConfig, TableConfig,
 };
-use purlin_kernel::api::{self, LoggingMode, Model, Route, StepData};
+use purlin_kernel::api::{self, Balancing, LoggingMode, Model, Route, StepData};
 
 /// The tokens of routes, by namespace and name.
 pub(crate) type Tokens = HashMap<(String, String), Vec<String>>;
@@ -122,6 +122,11 @@ fn model(model: &Model) -> ModelConfig {
             max_latency: Duration::from_millis(u64::from(batching.max_latency_millis)),
         }),
         logging: spec.logging.as_ref().map(logging),
+        by_prefix: spec.balancing == Balancing::PrefixCache,
+        prefill: spec
+            .prefill
+            .as_ref()
+            .map(|prefill| PrefillConfig { model: prefill.model.clone(), header: prefill.header.clone() }),
     }
 }
 

@@ -16,7 +16,7 @@
 //! | `status`, `model_status`, `knative`, `words` | what came of it, back |
 //! | `trained_model`, `quantity` | TrainedModel |
 //! | `graph` | InferenceGraph |
-//! | `llm`, `llm_config`, `llm_status` | LLMInferenceService |
+//! | `llm`, `llm_config`, `llm_pod`, `llm_status` | LLMInferenceService |
 //!
 //! What other dialects of serving do in the same way is in `purlin_serving`: which ServingRuntime serves, its Pod, storage
 //! that a Secret's entry opens, how far a Model is, and the address that ModelMesh's services share.
@@ -29,6 +29,7 @@ mod graph;
 mod knative;
 mod llm;
 mod llm_config;
+mod llm_pod;
 mod llm_status;
 mod model_status;
 pub mod names;

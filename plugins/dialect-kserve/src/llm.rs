@@ -1,23 +1,20 @@
 //! An LLMInferenceService: one Model, and a Route to it.
 //!
 //! Where its Pod's description has an image, containers serve; otherwise the format `huggingface` does, by a plugin. A
-//! service with a part of its own for reading prompts (`prefill`) has one Model that does both: handing a cache from one
-//! process to another is the business of a serving engine and not of a Route.
+//! service with a part of its own for reading prompts (`prefill`) has a second Model for that part, whose replicas the gateway
+//! names to those of the first: handing the cache from one to the other is the business of the serving engine.
 
 use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{Fault, FieldError, Object as _, Selector, SyncRequest, SyncResponse, fault};
-use purlin_serving::container::{self, Arguments};
 use purlin_serving::runtime;
 
 use crate::llm_config::{self, Combined};
-use crate::names::{self, GENERIC, MODEL_DIR, STOP, V1ALPHA1, V1ALPHA2};
+use crate::llm_pod::{self, Part};
+use crate::names::{self, GENERIC, STOP, V1ALPHA1, V1ALPHA2};
 use crate::predictor::asks_for_gpu;
-use crate::settings::{flag, settings};
+use crate::settings::settings;
 use crate::storage::Place;
 use crate::{llm_status, routes, validate};
-
-/// Where the server of a language model listens, as KServe's own description has it.
-const PORT: i64 = 8000;
 
 /// The service that a child belongs to, as KServe labels what it makes.
 const LABEL: &str = "app.kubernetes.io/name";
@@ -30,6 +27,11 @@ pub(crate) fn is(object: &Value) -> bool {
 /// The name of a service's Model, as of the Deployment that KServe makes.
 pub(crate) fn model_of(service: &Value) -> String {
     names::component(service.name(), "kserve")
+}
+
+/// The name of the Model that reads prompts.
+pub(crate) fn prefill_of(service: &Value) -> String {
+    names::component(service.name(), "kserve-prefill")
 }
 
 /// What the spec builds on, and the accounts among which the Pod's is.
@@ -71,21 +73,24 @@ pub(crate) fn sync(request: &SyncRequest) -> Result<SyncResponse, Fault> {
         }
     };
     let mut notes = Vec::new();
-    let model = translate(service, &combined, &request.related, &mut notes)?;
-    let name = model_of(service);
+    let models = translate(service, &combined, &request.related, &mut notes)?;
+    let (name, prefill) = (model_of(service), prefill_of(service));
     let labels = json!({LABEL: service.name(), "app.kubernetes.io/part-of": "llminferenceservice"});
     let route = json!({
         "hosts": names::hosts(service.name(), service.namespace()),
         "backends": [{"model": name, "weight": 100}],
     });
-    let children = vec![
-        names::generic("Model", &name, labels.clone(), json!({}), model),
-        names::generic("Route", service.name(), labels, json!({}), route),
+    let mut children = vec![
+        names::generic("Model", &name, labels.clone(), json!({}), models.main),
+        names::generic("Route", service.name(), labels.clone(), json!({}), route),
     ];
+    let reads = models.prefill.is_some();
+    children.extend(models.prefill.map(|model| names::generic("Model", &prefill, labels, json!({}), model)));
     let observed = llm_status::Observed {
         service,
         combined: &combined,
         model: request.child(GENERIC, "Model", &name),
+        prefill: reads.then(|| request.child(GENERIC, "Model", &prefill)),
         route: routes::observed(request, service.name()),
         now_ms: now,
     };
@@ -114,13 +119,20 @@ fn validated(service: &Value) -> Vec<FieldError> {
     errors
 }
 
-/// The spec of the Model.
+/// The specs of a service's Models.
+struct Models {
+    main: Value,
+    /// Of the one that reads prompts, where there is one.
+    prefill: Option<Value>,
+}
+
+/// The specs of the Models.
 fn translate(
     service: &Value,
     combined: &Combined,
     related: &[Value],
     notes: &mut Vec<String>,
-) -> Result<Value, Fault> {
+) -> Result<Models, Fault> {
     let spec = &combined.spec;
     let uri = spec.text(&["model", "uri"]);
     if uri.is_empty() {
@@ -130,25 +142,39 @@ fn translate(
     let empty = json!({});
     let template = spec.at(&["template"]).unwrap_or(&empty);
     let containers = template.items(&["containers"]);
-    let index = main(containers);
-    let serving = index.and_then(|index| containers.get(index)).unwrap_or(&empty);
+    let serving = llm_pod::main(containers).and_then(|index| containers.get(index)).unwrap_or(&empty);
     let fetched = spec.at(&["storageInitializer", "enabled"]).and_then(Value::as_bool) != Some(false);
+    let contained = !serving.text(&["image"]).is_empty();
 
     let mut model = Map::new();
     model.insert("modelName".to_owned(), combined.model_name.as_str().into());
-    model.insert("scaling".to_owned(), scaling(spec));
     let placed = json!({"storageUri": uri, "env": serving.at(&["env"]).cloned().unwrap_or_default()});
     let place = Place { service, component: template, model: &placed, path: "spec.model", hub: false };
     let source = place.source(related).map_err(|error| Fault::Invalid(vec![error]))?;
-    let contained = !serving.text(&["image"]).is_empty();
     if let Some(source) = source.filter(|_| fetched || !contained) {
         model.insert("source".to_owned(), source);
     }
+    let mut prefill = None;
     if contained {
-        model.insert(
-            "container".to_owned(),
-            by_container(spec, combined, uri, fetched, index.unwrap_or_default(), notes),
-        );
+        let by_prefix = looks_at_prefixes(spec, notes);
+        let main = Part::main(combined, uri, fetched);
+        if let Some(part) = Part::prefill(combined, uri, fetched, serving) {
+            let mut reading = model.clone();
+            reading.insert("scaling".to_owned(), scaling(part.workload));
+            reading.insert("container".to_owned(), part.container(notes));
+            balance(&mut reading, by_prefix);
+            prefill = Some(reading.into());
+            // Who reads prompts has their beginnings in its cache; who writes answers is chosen by its load.
+            model.insert(
+                "prefill".to_owned(),
+                json!({"model": prefill_of(service), "header": llm_pod::READER}),
+            );
+        } else {
+            balance(&mut model, by_prefix);
+        }
+        model.insert("container".to_owned(), main.container(notes));
+        not_of(spec, "spec", &["worker"], notes);
+        not_of(spec.at(&["prefill"]).unwrap_or(&empty), "spec.prefill", &["worker"], notes);
     } else {
         model.insert("format".to_owned(), json!({"name": "huggingface"}));
         let (settings, _) = settings(serving, &["--model", "--served-model-name", "--port"]);
@@ -162,31 +188,87 @@ fn translate(
             notes
                 .push("spec.model.lora has no effect: a plugin serves the model without adapters".to_owned());
         }
-    }
-    for (field, note) in [
-        ("prefill", "spec.prefill has no effect: one Model reads prompts and writes answers"),
-        ("worker", "spec.worker has no effect: a replica is on one node"),
-    ] {
-        if spec.at(&[field]).is_some() {
+        if spec.at(&["prefill"]).is_some() {
+            notes.push("spec.prefill has no effect: a plugin reads prompts and writes answers".to_owned());
+        }
+        if settled(spec, "scheduler") {
+            let note = "spec.router.scheduler has no effect: a plugin serves the model where requests arrive";
             notes.push(note.to_owned());
         }
+        not_of(spec, "spec", &["worker"], notes);
     }
-    for path in [["router", "scheduler"], ["router", "ingress"]] {
-        if spec.at(&path).and_then(Value::as_object).is_some_and(|fields| !fields.is_empty()) {
-            notes.push(format!("spec.{} has no effect: the gateway chooses among replicas", path.join(".")));
-        }
+    model.insert("scaling".to_owned(), scaling(spec));
+    if settled(spec, "ingress") {
+        notes.push("spec.router.ingress has no effect: requests come in by the gateway".to_owned());
     }
     if spec.at(&["router", "route", "group"]).is_some() {
         notes.push("spec.router.route.group has no effect: each service has a route of its own".to_owned());
     }
-    Ok(model.into())
+    Ok(Models { main: model.into(), prefill })
 }
 
-/// The container that serves: `main`, else the first.
-fn main(containers: &[Value]) -> Option<usize> {
-    let named = containers.iter().position(|container| container.text(&["name"]) == "main");
-    named.or((!containers.is_empty()).then_some(0))
+/// Whether something is set below a field of the router.
+fn settled(spec: &Value, field: &str) -> bool {
+    spec.at(&["router", field]).and_then(Value::as_object).is_some_and(|fields| !fields.is_empty())
 }
+
+fn not_of(part: &Value, path: &str, fields: &[&str], notes: &mut Vec<String>) {
+    for field in fields.iter().filter(|field| part.at(&[field]).is_some()) {
+        notes.push(format!("{path}.{field} has no effect: a replica is on one node"));
+    }
+}
+
+fn balance(model: &mut Map<String, Value>, by_prefix: bool) {
+    if by_prefix {
+        model.insert("balancing".to_owned(), "PrefixCache".into());
+    }
+}
+
+/// Whether prompts go where their beginning is in a cache: where there is a scheduler, unless it is given plugins of which
+/// none looks at that.
+fn looks_at_prefixes(spec: &Value, notes: &mut Vec<String>) -> bool {
+    let Some(scheduler) = spec.at(&["router", "scheduler"]) else { return false };
+    let mut unused = |field: &str, why: &str| {
+        notes.push(format!("spec.router.scheduler.{field} has no effect: {why}"));
+    };
+    for field in ["pool", "template", "replicas"] {
+        if scheduler.at(&[field]).is_some() {
+            unused(field, "the gateway chooses among replicas itself");
+        }
+    }
+    if scheduler.at(&["config", "ref"]).is_some() {
+        unused("config.ref", "write the configuration under spec.router.scheduler.config.inline");
+    }
+    let Some(config) = scheduler.at(&["config", "inline"]) else { return true };
+    let of_prefixes = |plugin: &&Value| plugin.text(&["type"]).contains("prefix-cache");
+    let (known, others): (Vec<&Value>, Vec<&Value>) =
+        config.items(&["plugins"]).iter().partition(of_prefixes);
+    let others = others.iter().map(|plugin| plugin.text(&["type"]).to_owned());
+    let others: Vec<String> =
+        others.filter(|kind| !kind.is_empty() && !BUILT_IN.contains(&kind.as_str())).collect();
+    if !others.is_empty() {
+        let why = "the gateway looks at prefixes in caches and at requests under way";
+        unused("config.inline.plugins", &format!("{}: {why}", others.join(", ")));
+    }
+    !known.is_empty()
+}
+
+/// Plugins of a scheduler that do what the gateway does anyway.
+const BUILT_IN: &[&str] = &[
+    "active-request-scorer",
+    "always-disagg-pd-decider",
+    "decode-filter",
+    "disagg-profile-handler",
+    "inflight-load-producer",
+    "load-aware-scorer",
+    "max-score-picker",
+    "pd-profile-handler",
+    "prefill-filter",
+    "prefill-header-handler",
+    "queue-scorer",
+    "single-profile-handler",
+    "token-load-scorer",
+];
 
 fn scaling(spec: &Value) -> Value {
     if let Some(scaling) = spec.at(&["scaling"]) {
@@ -200,88 +282,4 @@ fn scaling(spec: &Value) -> Value {
         0 => json!({"minReplicas": 0, "maxReplicas": 1}),
         replicas => json!({"minReplicas": replicas, "maxReplicas": replicas}),
     }
-}
-
-/// The Pod, with the command that KServe's own description has where the user gives none.
-fn by_container(
-    spec: &Value,
-    combined: &Combined,
-    uri: &str,
-    fetched: bool,
-    index: usize,
-    notes: &mut Vec<String>,
-) -> Value {
-    let mut pod = spec.at(&["template"]).cloned().unwrap_or_default();
-    let containers = pod.items(&["containers"]);
-    let serving = containers.get(index).cloned().unwrap_or_default();
-    let mut changes = Map::new();
-    if serving.items(&["command"]).is_empty() {
-        let given = serving.items(&["args"]);
-        let from = match uri.strip_prefix("hf://") {
-            Some(repository) if !fetched => repository,
-            _ => MODEL_DIR,
-        };
-        changes.insert("command".to_owned(), json!(["vllm", "serve", from]));
-        let mut args = Vec::new();
-        let tensor = spec.int(&["parallelism", "tensor"]).map(|size| size.to_string());
-        for (name, value) in [
-            ("--served-model-name", Some(combined.model_name.clone())),
-            ("--port", Some(PORT.to_string())),
-            ("--tensor-parallel-size", tensor),
-        ] {
-            if let Some(value) = value.filter(|_| flag(given, name).is_none()) {
-                args.extend([json!(name), json!(value)]);
-            }
-        }
-        args.extend(adapters(spec, notes));
-        if spec.at(&["trustRemoteCode"]).and_then(Value::as_bool) == Some(true) {
-            args.push("--trust-remote-code".into());
-        }
-        args.extend(given.iter().cloned());
-        changes.insert("args".to_owned(), args.into());
-    }
-    if serving.items(&["ports"]).is_empty() {
-        changes.insert("ports".to_owned(), json!([{"containerPort": PORT, "protocol": "TCP"}]));
-    }
-    if let Some(container) = pod.pointer_mut(&format!("/containers/{index}")) {
-        container::merge(container, &changes.into(), Arguments::Replace);
-    }
-    let mut container = container::model(spec, &Value::Null, pod);
-    // `container::model` takes the port of kserve-container or the first; here the server is called main.
-    if let Some(port) =
-        serving.items(&["ports"]).first().map_or(Some(PORT), |port| port.int(&["containerPort"]))
-    {
-        container["port"] = port.into();
-    }
-    container
-}
-
-/// Adapters that the server fetches from the hub by itself.
-fn adapters(spec: &Value, notes: &mut Vec<String>) -> Vec<Value> {
-    let lora = spec.at(&["model", "lora"]).unwrap_or(&Value::Null);
-    let mut modules = Vec::new();
-    for adapter in lora.items(&["adapters"]) {
-        let (name, uri) = (adapter.text(&["name"]), adapter.text(&["uri"]));
-        match uri.strip_prefix("hf://") {
-            Some(repository) => modules.push(json!(format!("{name}={repository}"))),
-            None => notes.push(format!(
-                "spec.model.lora.adapters: {name} has no effect: a model has one source, and {uri} is not on the hub"
-            )),
-        }
-    }
-    if modules.is_empty() {
-        return modules;
-    }
-    let mut args = vec![json!("--enable-lora"), json!("--lora-modules")];
-    args.extend(modules);
-    for (field, name) in [
-        ("maxRank", "--max-lora-rank"),
-        ("maxAdapters", "--max-loras"),
-        ("maxCpuAdapters", "--max-cpu-loras"),
-    ] {
-        if let Some(value) = lora.int(&[field]) {
-            args.extend([json!(name), json!(value.to_string())]);
-        }
-    }
-    args
 }

@@ -69,11 +69,13 @@ pub(crate) fn combine(service: &Value, related: &[Value]) -> Result<Combined, Re
         name => name.to_owned(),
     };
     let lookup = |path: &str| placeholder(path, service, &model_name);
-    if let Some(template) = spec.get_mut("template")
-        && let Err(placeholder) = container::fill_in(template, &lookup)
-    {
-        let message = format!("spec.template has {placeholder}, which stands for nothing known");
-        return Err(Refusal { reason: "InvalidRenderedConfig", message });
+    for (path, field) in [("/template", "spec.template"), ("/prefill/template", "spec.prefill.template")] {
+        if let Some(template) = spec.pointer_mut(path)
+            && let Err(placeholder) = container::fill_in(template, &lookup)
+        {
+            let message = format!("{field} has {placeholder}, which stands for nothing known");
+            return Err(Refusal { reason: "InvalidRenderedConfig", message });
+        }
     }
     Ok(Combined { spec, model_name, configs })
 }

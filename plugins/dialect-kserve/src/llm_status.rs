@@ -4,7 +4,7 @@ use purlin_sdk::serde_json::{Map, Value, json};
 use purlin_sdk::{Event, Object as _, Severity};
 use purlin_serving::progress::{self, Progress};
 
-use crate::knative::{Living, State};
+use crate::knative::{Living, State, worst};
 use crate::llm_config::{Combined, Refusal};
 use crate::words::Written;
 use crate::{llm, names};
@@ -17,6 +17,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) service: &'a Value,
     pub(crate) combined: &'a Combined,
     pub(crate) model: Option<&'a Value>,
+    /// The Model that reads prompts, if there should be one.
+    pub(crate) prefill: Option<Option<&'a Value>>,
     pub(crate) route: Option<&'a Value>,
     pub(crate) now_ms: u64,
 }
@@ -26,20 +28,21 @@ pub(crate) fn of(observed: &Observed<'_>) -> Value {
     let service = observed.service;
     let uri = observed.combined.spec.text(&["model", "uri"]);
     let written = Written { source: "spec.model.uri", uri, format: None };
-    let workload = match progress::of(observed.model) {
+    let state = |model| match progress::of(model) {
         Progress::Ready => State::holds(),
         Progress::Failed { reason, message, .. } => State::fails(reason, written.told(&message)),
         Progress::Pending { reason, message } => State::pending(reason, message),
     };
+    let workload = state(observed.model);
     let route = State::observed(observed.route, "Ready");
     let mut conditions = Living::of(service, DEPENDENTS, observed.now_ms);
     conditions.set("PresetsCombined", State::holds());
-    conditions.set("WorkloadsReady", workload.clone());
+    let prefill = observed.prefill.map(state);
+    conditions.set("WorkloadsReady", worst(std::iter::once(&workload).chain(&prefill)));
     conditions.set("RouterReady", route.clone());
     conditions.set("HTTPRoutesReady", route);
-    let prefill = observed.combined.spec.at(&["prefill"]).is_some();
-    if prefill {
-        conditions.set("PrefillWorkloadReady", workload.clone());
+    if let Some(prefill) = prefill {
+        conditions.set("PrefillWorkloadReady", prefill);
     }
     conditions.set("MainWorkloadReady", workload);
     let ready = conditions.ready();
@@ -50,10 +53,6 @@ pub(crate) fn of(observed: &Observed<'_>) -> Value {
         service.int(&["metadata", "generation"]).unwrap_or_default().into(),
     );
     status.insert("conditions".to_owned(), conditions.into_value());
-    if prefill {
-        let done = "one Model reads prompts and writes answers";
-        status.insert("annotations".to_owned(), json!({"purlin.dev/prefill": done}));
-    }
     let url = observed
         .route
         .map(|route| route.text(&["status", "url"]))
@@ -71,8 +70,12 @@ pub(crate) fn of(observed: &Observed<'_>) -> Value {
             ]),
         );
     }
-    let primary = json!({"apiGroup": "purlin.dev", "kind": "Model", "name": llm::model_of(service)});
-    status.insert("workloads".to_owned(), json!({"primary": primary}));
+    let model = |name: String| json!({"apiGroup": "purlin.dev", "kind": "Model", "name": name});
+    let mut workloads = json!({"primary": model(llm::model_of(service))});
+    if observed.prefill.is_some() {
+        workloads["prefill"] = model(llm::prefill_of(service));
+    }
+    status.insert("workloads".to_owned(), workloads);
     let configs = observed.combined.configs.iter();
     let configs: Vec<Value> = configs
         .map(|name| json!({"name": name, "namespace": service.namespace(), "source": "UserRef"}))
@@ -134,9 +137,11 @@ pub(crate) fn events(service: &Value, status: &Value, notes: &[String]) -> Vec<E
     let mut tell = |severity, reason: &str, message: String| {
         events.push(Event { severity, reason: reason.to_owned(), message });
     };
-    let workload = State::observed(Some(&json!({"status": status})), "MainWorkloadReady");
-    if workload.is_new_failure(service, "MainWorkloadReady") {
-        tell(Severity::Warning, &workload.reason, workload.message);
+    for kind in ["MainWorkloadReady", "PrefillWorkloadReady"] {
+        let workload = State::observed(Some(&json!({"status": status})), kind);
+        if workload.is_new_failure(service, kind) {
+            tell(Severity::Warning, &workload.reason, workload.message);
+        }
     }
     match (service.is_true("Ready"), json!({"status": status}).is_true("Ready")) {
         (false, true) => {

@@ -405,6 +405,7 @@ fn language_models_are_served_by_containers_or_by_their_format() {
     let container = |name: &str| &spec(name)["container"]["template"]["spec"]["containers"][0];
     let given = json!(["--served-model-name", "facebook/opt-125m", "--port=9000", "--max-model-len=64"]);
     assert_eq!(container("facebook-opt-125m-single")["args"], given, "each once");
+    assert_eq!(spec("facebook-opt-125m-single")["container"]["port"], 9000);
     assert_eq!(spec("tiny-llama")["format"]["name"], "huggingface");
     assert_eq!(spec("tiny-llama")["scaling"]["minReplicas"], 2);
     let based = container("qwen2-7b");
@@ -416,7 +417,18 @@ fn language_models_are_served_by_containers_or_by_their_format() {
         assert!(service.is_true(kind), "{kind}");
     }
     assert_eq!(service["status"]["appliedConfigs"][0]["name"], "vllm-base");
-    assert!(world.events.iter().any(|event| event.contains("spec.prefill")), "{:?}", world.events);
+    assert!(!world.events.iter().any(|event| event.contains("no effect")), "{:?}", world.events);
+    let reader = spec("qwen2-7b")["prefill"]["model"].as_str().unwrap_or_default().to_owned();
+    let reads = &world.get("Model", &reader)["spec"]["container"]["template"]["spec"]["containers"][0];
+    assert_eq!(reads["image"], based["image"], "the server of the part that writes");
+    world.edit("LLMInferenceService", "qwen2-7b", |service| {
+        service["spec"].as_object_mut().unwrap().remove("prefill");
+    });
+    world.settle();
+    assert!(world.find("Model", &reader).is_none());
+    assert!(world.get("Model", "qwen2-7b-kserve")["spec"].get("prefill").is_none());
+    let service = world.get("LLMInferenceService", "qwen2-7b");
+    assert!(service.is_true("Ready") && service.condition("PrefillWorkloadReady").is_none());
 }
 
 #[test]

@@ -89,6 +89,19 @@ pub struct ModelConfig {
     pub batching: Option<BatchConfig>,
     /// Where requests and answers are sent.
     pub logging: Option<LoggingConfig>,
+    /// Whether prompts go to the replica that was given most of them before.
+    pub by_prefix: bool,
+    /// Who reads prompts for it.
+    pub prefill: Option<PrefillConfig>,
+}
+
+/// Replicas that read prompts for those of another model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrefillConfig {
+    /// A Model of the same namespace.
+    pub model: String,
+    /// The header that tells which replica. One that is no name of a header is as none.
+    pub header: String,
 }
 
 /// How requests are put together.

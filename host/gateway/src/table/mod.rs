@@ -14,8 +14,8 @@ use http::HeaderName;
 use sha2::{Digest as _, Sha256};
 
 pub use config::{
-    BackendConfig, BatchConfig, GraphConfig, LoggingConfig, ModelConfig, NodeConfig, NodeKind, RouteConfig,
-    StepConfig, Sticky, TableConfig,
+    BackendConfig, BatchConfig, GraphConfig, LoggingConfig, ModelConfig, NodeConfig, NodeKind, PrefillConfig,
+    RouteConfig, StepConfig, Sticky, TableConfig,
 };
 pub(crate) use placed::Placed;
 use shared::Shared;

@@ -262,6 +262,8 @@ pub struct Shelf {
     pub others: Mutex<Vec<String>>,
     /// Leases that are held.
     pub leases: Arc<AtomicUsize>,
+    /// What the last request for a lease began with.
+    pub prompt: Mutex<Vec<u64>>,
 }
 
 impl Shelf {
@@ -285,7 +287,8 @@ impl Shelf {
 
 #[async_trait]
 impl Models for Shelf {
-    fn try_lease(&self, model: &ModelKey) -> Option<Lease> {
+    fn try_lease(&self, model: &ModelKey, prompt: &[u64]) -> Option<Lease> {
+        *self.prompt.lock().unwrap_or_else(PoisonError::into_inner) = prompt.to_vec();
         match self.entry(model)? {
             Entry::Ready(model) => Some(self.leased(Target::Model(model))),
             Entry::Servers(servers) => {
@@ -297,7 +300,7 @@ impl Models for Shelf {
         }
     }
 
-    async fn lease(&self, model: &ModelKey) -> Result<Lease, InferError> {
+    async fn lease(&self, model: &ModelKey, prompt: &[u64]) -> Result<Lease, InferError> {
         match self.entry(model) {
             Some(Entry::Sleeping(awake, after)) => {
                 tokio::time::sleep(after).await;
@@ -305,7 +308,9 @@ impl Models for Shelf {
                 Ok(self.leased(Target::Model(awake)))
             }
             Some(Entry::Broken(why)) => Err(InferError::Unavailable(why)),
-            Some(_) => self.try_lease(model).ok_or_else(|| InferError::Unavailable("gone".to_owned())),
+            Some(_) => {
+                self.try_lease(model, prompt).ok_or_else(|| InferError::Unavailable("gone".to_owned()))
+            }
             None => Err(InferError::Unavailable(format!("there is no model {model}"))),
         }
     }

@@ -23,8 +23,9 @@ pub use experiment::{
     Parameter, ParameterType, ResumePolicy, Scale, Setting, TrialCounts, TrialParameter, TrialTemplate,
 };
 pub use model::{
-    Batching, LoggingMode, Model, ModelContainer, ModelDevice, ModelFormat, ModelSource, ModelSpec,
-    ModelStatus, Monitoring, PayloadLogging, Recommendation, ResourceAmounts, Scaling, ScalingMetric,
+    Balancing, Batching, LoggingMode, Model, ModelContainer, ModelDevice, ModelFormat, ModelSource,
+    ModelSpec, ModelStatus, Monitoring, PayloadLogging, Prefill, Recommendation, ResourceAmounts, Scaling,
+    ScalingMetric,
 };
 pub use plugin::{Limits, OwnedKind, Plugin, PluginSpec, PluginStatus, REQUESTED_AT, RolledBack, Serving};
 pub use policy::{PluginPolicy, PluginPolicySpec, PluginPolicyStatus, PullSecret};

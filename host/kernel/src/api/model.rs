@@ -70,6 +70,12 @@ pub struct ModelSpec {
     /// How many replicas there are.
     #[serde(default)]
     pub scaling: Scaling,
+    /// Which of the replicas answers a request, where containers serve.
+    #[serde(default)]
+    pub balancing: Balancing,
+    /// Replicas of another Model that read prompts, so that those of this one only write answers. For containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefill: Option<Prefill>,
     /// Whether requests that come close together are computed together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batching: Option<Batching>,
@@ -179,6 +185,36 @@ pub struct ModelContainer {
     #[serde(default = "default_mount")]
     #[schemars(length(min = 1, max = 4096))]
     pub mount_path: String,
+}
+
+/// Which replica answers a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Balancing {
+    /// The one that has the fewest.
+    #[default]
+    LeastRequests,
+    /// The one that was given most of the prompt before, and so has most of it in its cache, while it has not much more to do
+    /// than the others. Requests that are no prompts go to the one that has the fewest.
+    PrefixCache,
+}
+
+/// Replicas that read prompts for others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Prefill {
+    /// A Model of the same namespace that containers serve. While none of its replicas can answer, the requests are handed on
+    /// without one.
+    #[schemars(length(min = 1, max = 253))]
+    pub model: String,
+    /// The header that tells the container which replica: `HOST:PORT`.
+    #[serde(default = "default_prefill_header")]
+    #[schemars(length(min = 1, max = 256))]
+    pub header: String,
+}
+
+/// What servers that split the work have agreed upon.
+fn default_prefill_header() -> String {
+    "x-prefiller-host-port".to_owned()
 }
 
 fn default_mount() -> String {

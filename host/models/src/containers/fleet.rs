@@ -10,6 +10,7 @@ use purlin_nn::InferError;
 use tokio::sync::Notify;
 
 use super::autoscale::Load;
+use super::prefix::{self, Seen};
 
 /// How long a server that did not answer is left alone before it is looked at again.
 const RETRY: Duration = Duration::from_millis(50);
@@ -28,6 +29,23 @@ pub(crate) struct Replica {
     gone: AtomicBool,
     /// It finishes what it has and gets no more.
     leaving: AtomicBool,
+    /// The prompts that it was given.
+    seen: Mutex<Seen>,
+}
+
+impl Replica {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How requests are spread over the replicas.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spread {
+    /// Requests that a replica takes at once; 0 for no limit.
+    pub(crate) concurrency: usize,
+    /// Whether a prompt goes to who was given most of it before.
+    pub(crate) by_prefix: bool,
 }
 
 /// The replicas of a model.
@@ -43,8 +61,7 @@ pub(crate) struct Fleet {
 #[derive(Debug)]
 struct State {
     replicas: Vec<Arc<Replica>>,
-    /// Requests that a replica takes at once; 0 for no limit.
-    concurrency: usize,
+    spread: Spread,
     waiting: usize,
     /// The replica to look at first, so that equals take turns.
     turn: usize,
@@ -76,7 +93,7 @@ impl Fleet {
     pub(crate) fn new(wanted: Arc<Notify>) -> Arc<Fleet> {
         let now = Instant::now();
         let gauge = Gauge { now: 0, area: 0.0, since: now, asked: now, requests: 0 };
-        let state = State { replicas: Vec::new(), concurrency: 0, waiting: 0, turn: 0, gauge };
+        let state = State { replicas: Vec::new(), spread: Spread::default(), waiting: 0, turn: 0, gauge };
         Arc::new(Fleet { state: Mutex::new(state), freed: Notify::new(), wanted })
     }
 
@@ -86,9 +103,9 @@ impl Fleet {
 
     /// Sets who can answer, and which of these get no more requests. Requests of those that are not among them any more go
     /// on.
-    pub(crate) fn set(&self, replicas: Vec<(String, Upstream)>, leaving: &[String], concurrency: usize) {
+    pub(crate) fn set(&self, replicas: Vec<(String, Upstream)>, leaving: &[String], spread: Spread) {
         let mut state = self.state();
-        state.concurrency = concurrency;
+        state.spread = spread;
         let old = std::mem::take(&mut state.replicas);
         state.replicas = replicas
             .into_iter()
@@ -102,6 +119,7 @@ impl Fleet {
                         busy: AtomicUsize::new(0),
                         gone: AtomicBool::new(false),
                         leaving: AtomicBool::new(false),
+                        seen: Mutex::new(Seen::new()),
                     })
                 });
                 replica.leaving.store(goes, Ordering::SeqCst);
@@ -146,25 +164,35 @@ impl Fleet {
         load
     }
 
-    /// A lease on the replica that has least to do.
-    pub(crate) fn try_lease(self: &Arc<Self>) -> Option<Lease> {
-        self.take(&mut self.state())
+    /// A lease on the right replica for a prompt, or on the one that has least to do.
+    pub(crate) fn try_lease(self: &Arc<Self>, prompt: &[u64]) -> Option<Lease> {
+        self.take(&mut self.state(), prompt)
     }
 
-    fn take(self: &Arc<Self>, state: &mut State) -> Option<Lease> {
-        let limit = if state.concurrency == 0 { usize::MAX } else { state.concurrency };
+    fn take(self: &Arc<Self>, state: &mut State, prompt: &[u64]) -> Option<Lease> {
+        let limit = if state.spread.concurrency == 0 { usize::MAX } else { state.spread.concurrency };
         let count = state.replicas.len();
         let turn = state.turn;
         let order = (0..count).map(|at| (turn + at) % count);
         let load = |at: &usize| state.replicas[*at].busy.load(Ordering::SeqCst);
-        let free = |at: &usize| {
+        let there = |at: &usize| {
             let replica = &state.replicas[*at];
-            let out = replica.gone.load(Ordering::SeqCst) || replica.leaving.load(Ordering::SeqCst);
-            !out && load(at) < limit
+            !(replica.gone.load(Ordering::SeqCst) || replica.leaving.load(Ordering::SeqCst))
         };
-        let chosen = order.filter(free).min_by_key(load)?;
+        let by_prefix = state.spread.by_prefix && !prompt.is_empty();
+        let chosen = if by_prefix {
+            let there: Vec<usize> = order.filter(there).collect();
+            let most = prefix::bound(there.iter().map(load).sum(), there.len()).min(limit);
+            let unknown = |at: &usize| prompt.len() - state.replicas[*at].seen().matched(prompt);
+            there.into_iter().filter(|at| load(at) < most).min_by_key(|at| (unknown(at), load(at)))?
+        } else {
+            order.filter(there).filter(|at| load(at) < limit).min_by_key(load)?
+        };
         state.turn = (chosen + 1) % count;
         let replica = Arc::clone(&state.replicas[chosen]);
+        if by_prefix {
+            replica.seen().add(prompt);
+        }
         replica.busy.fetch_add(1, Ordering::SeqCst);
         state.gauge.change(1);
         state.gauge.requests += 1;
@@ -173,10 +201,10 @@ impl Fleet {
     }
 
     /// A lease, once a replica has room.
-    pub(crate) async fn lease(self: &Arc<Self>) -> Result<Lease, InferError> {
+    pub(crate) async fn lease(self: &Arc<Self>, prompt: &[u64]) -> Result<Lease, InferError> {
         let waiting = {
             let mut state = self.state();
-            if let Some(lease) = self.take(&mut state) {
+            if let Some(lease) = self.take(&mut state, prompt) {
                 return Ok(lease);
             }
             if state.waiting >= MAX_WAITING {
@@ -195,7 +223,7 @@ impl Fleet {
             tokio::pin!(freed);
             // From here on a notification is not missed.
             freed.as_mut().enable();
-            if let Some(lease) = self.try_lease() {
+            if let Some(lease) = self.try_lease(prompt) {
                 drop(waiting);
                 return Ok(lease);
             }
@@ -266,7 +294,7 @@ mod tests {
     use purlin_gateway::{Lease, Target, Upstream};
     use tokio::sync::Notify;
 
-    use super::Fleet;
+    use super::{Fleet, Spread};
 
     fn at(port: u16) -> (String, Upstream) {
         (format!("replica-{port}"), Upstream { http: format!("127.0.0.1:{port}"), grpc: None })
@@ -286,14 +314,14 @@ mod tests {
     #[tokio::test]
     async fn replicas_take_turns_up_to_their_limit() {
         let fleet = fleet();
-        fleet.set(vec![at(1), at(2)], &[], 2);
-        let leases: Vec<_> = (0..4).map(|_| fleet.try_lease().unwrap()).collect();
+        fleet.set(vec![at(1), at(2)], &[], Spread { concurrency: 2, by_prefix: false });
+        let leases: Vec<_> = (0..4).map(|_| fleet.try_lease(&[]).unwrap()).collect();
         let servers: Vec<_> = leases.iter().map(server).collect();
         assert_eq!(servers, ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:1", "127.0.0.1:2"]);
-        assert!(fleet.try_lease().is_none());
+        assert!(fleet.try_lease(&[]).is_none());
         let waiting = tokio::spawn({
             let fleet = Arc::clone(&fleet);
-            async move { fleet.lease().await.unwrap() }
+            async move { fleet.lease(&[]).await.unwrap() }
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(fleet.is_wanted());
@@ -305,18 +333,49 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_prompt_goes_where_its_beginning_was_unless_that_has_too_much_to_do() {
+        let fleet = fleet();
+        let spread = Spread { concurrency: 0, by_prefix: true };
+        fleet.set(vec![at(1), at(2), at(3)], &[], spread);
+        let ask = |prompt: &[u64]| fleet.try_lease(prompt).unwrap();
+        let (a, b, c) = (server(&ask(&[1, 2])), server(&ask(&[5, 6])), server(&ask(&[8, 9])));
+        assert!(a != b && b != c && a != c, "who was given nothing takes turns: {a} {b} {c}");
+        for _ in 0..5 {
+            assert_eq!(server(&ask(&[5, 6, 7])), b);
+            assert_eq!(server(&ask(&[1, 2, 3, 4])), a);
+            assert_eq!(server(&ask(&[8])), c);
+        }
+        // With the first, this is the third of three requests: no replica has more than its share and a quarter, whole.
+        let held: Vec<Lease> = (0..3).map(|_| ask(&[5, 6])).collect();
+        let servers: Vec<String> = held.iter().map(server).collect();
+        assert_eq!(servers.iter().filter(|one| **one == b).count(), 2, "{servers:?}");
+        drop(held);
+        // Another took part of the load, and knows the prompt now; the first still does.
+        fleet.set(vec![at(1), at(2), at(3)], &[], spread);
+        assert_eq!(server(&ask(&[5, 6, 7])), b);
+        // A replica that is new has nothing.
+        fleet.set(vec![at(4)], &[], spread);
+        fleet.set(vec![at(1), at(4)], &[], spread);
+        let first = server(&ask(&[1, 2]));
+        assert_eq!(server(&ask(&[1, 2])), first);
+        // What is no prompt goes to who has least to do.
+        let held = ask(&[1, 2]);
+        assert_ne!(server(&ask(&[])), server(&held));
+    }
+
+    #[tokio::test]
     async fn who_waits_for_the_first_replica_gets_it_and_is_counted() {
         let wanted = Arc::new(Notify::new());
         let fleet = Fleet::new(Arc::clone(&wanted));
         let waiting: Vec<_> = (0..50)
             .map(|_| {
                 let fleet = Arc::clone(&fleet);
-                tokio::spawn(async move { server(&fleet.lease().await.unwrap()) })
+                tokio::spawn(async move { server(&fleet.lease(&[]).await.unwrap()) })
             })
             .collect();
         wanted.notified().await;
         tokio::time::sleep(Duration::from_millis(50)).await;
-        fleet.set(vec![at(7)], &[], 0);
+        fleet.set(vec![at(7)], &[], Spread::default());
         for one in waiting {
             assert_eq!(one.await.unwrap(), "127.0.0.1:7");
         }
@@ -329,7 +388,7 @@ mod tests {
     #[tokio::test]
     async fn who_goes_away_while_waiting_leaves_nothing() {
         let fleet = fleet();
-        let gone = tokio::time::timeout(Duration::from_millis(10), fleet.lease()).await;
+        let gone = tokio::time::timeout(Duration::from_millis(10), fleet.lease(&[])).await;
         assert!(gone.is_err() && !fleet.is_wanted());
     }
 
@@ -339,18 +398,18 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let fleet = fleet();
-        fleet.set(vec![at(port)], &[], 0);
+        fleet.set(vec![at(port)], &[], Spread::default());
         let taken = {
             let mut state = fleet.state();
-            fleet.take(&mut state).unwrap()
+            fleet.take(&mut state, &[]).unwrap()
         };
         taken.gone();
         drop(taken);
-        assert!(fleet.try_lease().is_none());
+        assert!(fleet.try_lease(&[]).is_none());
         tokio::time::sleep(Duration::from_millis(120)).await;
-        assert!(fleet.try_lease().is_none());
+        assert!(fleet.try_lease(&[]).is_none());
         let _listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-        let back = tokio::time::timeout(Duration::from_secs(5), fleet.lease()).await;
+        let back = tokio::time::timeout(Duration::from_secs(5), fleet.lease(&[])).await;
         assert!(back.is_ok());
     }
 }

@@ -13,6 +13,7 @@
 mod autoscale;
 mod fleet;
 mod pods;
+mod prefix;
 mod replace;
 
 use std::collections::{HashMap, HashSet};
@@ -26,15 +27,15 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Error as KubeError, ResourceExt as _};
 use purlin_gateway::{Lease, ModelKey, ModelState};
-use purlin_kernel::api::{Model, ModelContainer};
+use purlin_kernel::api::{Balancing, Model, ModelContainer};
 use purlin_kernel::shard::Holdings;
 use purlin_nn::InferError;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use self::autoscale::Autoscaler;
-use self::fleet::Fleet;
-use self::pods::Ports;
+use self::fleet::{Fleet, Spread};
+use self::pods::Moves;
 pub(crate) use self::pods::{Files, MODEL};
 use self::replace::{Plan, Present};
 use crate::access::ApiAccess;
@@ -248,7 +249,11 @@ impl Containers {
         let plan = if acts { replace::plan(&present, desired as usize) } else { Plan::default() };
         let endpoints = |pod: &&&Pod| Some((pod.name_any(), pods::upstream(pod)?));
         let replicas = staying.iter().filter_map(|pod| endpoints(&pod)).collect();
-        entry.fleet.set(replicas, &plan.leave, model.spec.scaling.concurrency as usize);
+        let spread = Spread {
+            concurrency: model.spec.scaling.concurrency as usize,
+            by_prefix: model.spec.balancing == Balancing::PrefixCache,
+        };
+        entry.fleet.set(replicas, &plan.leave, spread);
         for name in plan.leave.iter().filter(|name| entry.fleet.busy(name) == 0) {
             delete(&api, name).await?;
         }
@@ -280,11 +285,11 @@ impl Containers {
         index: u32,
         files: Option<&Files>,
     ) -> Result<(), KubeError> {
-        let mut ports = Ports::of(container);
+        let mut moves = Moves::new();
         if self.config.here {
-            ports = Ports { http: self.port(ports.http), grpc: ports.grpc.map(|port| self.port(port)) };
+            moves.extend(pods::listened(container).into_iter().map(|port| (port, self.port(port))));
         }
-        let pod: Value = pods::pod(model, container, index, ports, files);
+        let pod: Value = pods::pod(model, container, index, &moves, files);
         let pod: Pod = serde_json::from_value(pod).map_err(KubeError::SerdeError)?;
         match api.create(&PostParams::default(), &pod).await {
             Ok(_) => Ok(()),
@@ -396,14 +401,14 @@ impl Containers {
     }
 
     /// A lease, if a replica has room.
-    pub(crate) fn try_lease(&self, key: &ModelKey) -> Option<Lease> {
-        self.entry(key)?.fleet.try_lease()
+    pub(crate) fn try_lease(&self, key: &ModelKey, prompt: &[u64]) -> Option<Lease> {
+        self.entry(key)?.fleet.try_lease(prompt)
     }
 
     /// A lease, once a replica has room; `None` where there is no such model.
-    pub(crate) async fn lease(&self, key: &ModelKey) -> Option<Result<Lease, InferError>> {
+    pub(crate) async fn lease(&self, key: &ModelKey, prompt: &[u64]) -> Option<Result<Lease, InferError>> {
         let entry = self.entry(key)?;
-        Some(entry.fleet.lease().await)
+        Some(entry.fleet.lease(prompt).await)
     }
 
     /// Whether a model can answer; `None` where there is no such model.

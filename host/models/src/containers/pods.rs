@@ -1,5 +1,7 @@
 //! The Pods of a model that containers serve. Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource as _, ResourceExt as _};
 use purlin_gateway::Upstream;
@@ -28,11 +30,22 @@ pub(crate) struct Ports {
     pub(crate) grpc: Option<u16>,
 }
 
-impl Ports {
-    /// Those that the user wrote.
-    pub(crate) fn of(container: &ModelContainer) -> Ports {
-        Ports { http: container.port, grpc: container.grpc_port }
-    }
+/// Ports as the user wrote them, and where containers listen instead.
+pub(crate) type Moves = BTreeMap<u16, u16>;
+
+/// The ports that containers of a Pod listen on, as the user wrote them.
+pub(crate) fn listened(container: &ModelContainer) -> BTreeSet<u16> {
+    let spec = container.template.get("spec").unwrap_or(&Value::Null);
+    let beside = spec["initContainers"].as_array().into_iter().flatten().filter(|one| stays(one));
+    let all = spec["containers"].as_array().into_iter().flatten().chain(beside);
+    let declared = all.flat_map(|one| one["ports"].as_array().into_iter().flatten());
+    let declared = declared.filter_map(|port| u16::try_from(port["containerPort"].as_u64()?).ok());
+    declared.chain([container.port]).chain(container.grpc_port).collect()
+}
+
+/// Whether an init container runs beside the others.
+fn stays(container: &Value) -> bool {
+    container["restartPolicy"] == "Always"
 }
 
 /// How a model's files come to its containers.
@@ -77,10 +90,12 @@ pub(crate) fn pod(
     model: &Model,
     container: &ModelContainer,
     index: u32,
-    ports: Ports,
+    moves: &Moves,
     files: Option<&Files>,
 ) -> Value {
     let template = &container.template;
+    let to = |port: u16| moves.get(&port).copied().unwrap_or(port);
+    let ports = Ports { http: to(container.port), grpc: container.grpc_port.map(to) };
     let mut metadata = template.get("metadata").cloned().unwrap_or_else(|| json!({}));
     let model_name = model.name_any();
     metadata["name"] = name(&model_name, index).into();
@@ -94,10 +109,16 @@ pub(crate) fn pod(
     set(&mut metadata, "annotations", MADE_FROM, &made_from(model));
     metadata["ownerReferences"] = json!(model.controller_owner_ref(&()).into_iter().collect::<Vec<_>>());
     let mut spec = template.get("spec").cloned().unwrap_or_else(|| json!({}));
+    let mut beside = false;
+    for one in spec["initContainers"].as_array_mut().into_iter().flatten().filter(|one| stays(one)) {
+        moved(one, moves);
+        beside |= has_port(one, ports.http);
+    }
     if let Some(containers) = spec["containers"].as_array_mut() {
         let at = serving(containers, container.port);
+        containers.iter_mut().for_each(|one| moved(one, moves));
         if let Some(one) = containers.get_mut(at) {
-            complete(one, Ports::of(container), ports, files.map(|files| (&*container.mount_path, files)));
+            complete(one, ports.http, beside, files.map(|files| (&*container.mount_path, files)));
         }
     }
     if let Some(files) = files {
@@ -134,24 +155,24 @@ fn serving(containers: &[Value], port: u16) -> usize {
     containers.iter().position(listens).unwrap_or(0)
 }
 
-/// Adds to the container that serves what it needs to be found: its port, a probe, its files.
-fn complete(container: &mut Value, written: Ports, ports: Ports, files: Option<(&str, &Files)>) {
-    if written != ports {
-        moved(container, written, ports);
-    }
-    let mut env = vec![json!({"name": "PORT", "value": ports.http.to_string()})];
-    let own = container["env"].as_array().cloned().unwrap_or_default();
-    if own.iter().any(|variable| variable["name"] == "PORT") {
-        env.clear();
-    }
-    env.extend(own);
-    container["env"] = env.into();
-    if !has_port(container, ports.http) {
-        push(container, "ports", json!({"containerPort": ports.http, "protocol": "TCP"}));
+/// Adds to the container that serves what it needs to be found: its port, unless one `beside` it listens there and hands on what
+/// it gets, a probe, its files.
+fn complete(container: &mut Value, port: u16, beside: bool, files: Option<(&str, &Files)>) {
+    if !beside {
+        let mut env = vec![json!({"name": "PORT", "value": port.to_string()})];
+        let own = container["env"].as_array().cloned().unwrap_or_default();
+        if own.iter().any(|variable| variable["name"] == "PORT") {
+            env.clear();
+        }
+        env.extend(own);
+        container["env"] = env.into();
+        if !has_port(container, port) {
+            push(container, "ports", json!({"containerPort": port, "protocol": "TCP"}));
+        }
     }
     if container.get("readinessProbe").is_none_or(Value::is_null) {
         container["readinessProbe"] =
-            json!({"tcpSocket": {"port": ports.http}, "periodSeconds": 1, "failureThreshold": 3});
+            json!({"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 3});
     }
     if let Some((path, files)) = files {
         let mounted = container["volumeMounts"].as_array();
@@ -183,12 +204,10 @@ fn push(object: &mut Value, list: &str, item: Value) {
 
 /// Has a container listen elsewhere than its author wrote: its declared ports, and arguments and variables that are the
 /// port or end in `=` and the port.
-fn moved(container: &mut Value, from: Ports, to: Ports) {
-    let pairs = [(Some(from.http), Some(to.http)), (from.grpc, to.grpc)];
-    let pairs = pairs.into_iter().filter_map(|(from, to)| Some((from?, to?))).collect::<Vec<_>>();
+fn moved(container: &mut Value, moves: &Moves) {
     let text = |value: &mut Value| {
         let Some(text) = value.as_str() else { return };
-        for (from, to) in &pairs {
+        for (from, to) in moves {
             let from = from.to_string();
             let rest = text.strip_suffix(from.as_str());
             if rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('=')) {
@@ -206,7 +225,8 @@ fn moved(container: &mut Value, from: Ports, to: Ports) {
         }
     }
     let number = |value: &mut Value| {
-        if let Some((_, to)) = pairs.iter().find(|(from, _)| *value == json!(from)) {
+        let written = value.as_u64().and_then(|port| u16::try_from(port).ok());
+        if let Some(to) = written.and_then(|port| moves.get(&port)) {
             *value = json!(to);
         }
     };
@@ -343,7 +363,7 @@ mod tests {
     use purlin_kernel::api::{Model, ModelContainer, ModelSpec};
     use serde_json::{Value, json};
 
-    use super::{Files, Ports, is_of, label, pod, upstream};
+    use super::{Files, Moves, is_of, label, listened, pod, upstream};
 
     fn model(container: Value) -> (Model, ModelContainer) {
         let template = json!({"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [container]}});
@@ -364,7 +384,7 @@ mod tests {
     fn a_replica_has_what_it_needs_to_be_found() {
         let (model, container) = model(json!({"name": "c", "image": "i"}));
         let files = Files::Claim { name: "models".to_owned(), path: "iris/1".to_owned() };
-        let pod = pod(&model, &container, 2, Ports::of(&container), Some(&files));
+        let pod = pod(&model, &container, 2, &Moves::new(), Some(&files));
         assert_eq!(pod["metadata"]["name"], "m-2");
         assert_eq!(pod["metadata"]["labels"], json!({"app": "x", "purlin.dev/model": "m"}));
         assert_eq!(pod["metadata"]["annotations"]["purlin.dev/model-ports"], "8080,8081");
@@ -389,7 +409,7 @@ mod tests {
     #[test]
     fn a_pod_is_of_a_model_until_that_is_described_otherwise() {
         let (mut model, container) = model(json!({"name": "c", "image": "i"}));
-        let made = pod(&model, &container, 0, Ports { http: 40000, grpc: None }, None);
+        let made = pod(&model, &container, 0, &Moves::from([(8080, 40000)]), None);
         let made = serde_json::from_value(made).unwrap();
         assert!(is_of(&made, &model));
         model.spec.scaling.min_replicas = 7;
@@ -409,8 +429,8 @@ mod tests {
             "ports": [{"containerPort": 8080}, {"containerPort": 8081, "name": "h2c"}],
             "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}},
         }));
-        let ports = Ports { http: 40000, grpc: Some(40001) };
-        let pod = pod(&model, &container, 0, ports, None);
+        let moves = Moves::from([(8080, 40000), (8081, 40001)]);
+        let pod = pod(&model, &container, 0, &moves, None);
         let one = &pod["spec"]["containers"][0];
         assert_eq!(one["args"], json!(["--http_port=40000", "--grpc_port", "40001", "--size=18080"]));
         assert_eq!(
@@ -424,9 +444,38 @@ mod tests {
     }
 
     #[test]
+    fn one_beside_the_server_may_listen_for_it() {
+        let (mut model, mut container) = model(json!({
+            "name": "main", "image": "i", "args": ["--port=8001"], "ports": [{"containerPort": 8001}],
+        }));
+        container.grpc_port = None;
+        container.template["spec"]["initContainers"] = json!([
+            {"name": "once", "image": "j", "args": ["8001"], "ports": [{"containerPort": 9000}]},
+            {"name": "beside", "image": "k", "restartPolicy": "Always", "args": ["--port=8080", "--to=8001"],
+             "ports": [{"containerPort": 8080}]},
+        ]);
+        model.spec.container = Some(container.clone());
+        assert_eq!(listened(&container).into_iter().collect::<Vec<_>>(), [8001, 8080]);
+        let moves = Moves::from([(8001, 41000), (8080, 40000)]);
+        let files = Files::Claim { name: "models".to_owned(), path: String::new() };
+        let pod = pod(&model, &container, 0, &moves, Some(&files));
+        assert_eq!(pod["metadata"]["annotations"]["purlin.dev/model-ports"], "40000");
+        let main = &pod["spec"]["containers"][0];
+        assert_eq!(main["args"], json!(["--port=41000"]));
+        assert_eq!(main["ports"], json!([{"containerPort": 41000}]));
+        assert_eq!(main["readinessProbe"]["tcpSocket"]["port"], 40000);
+        assert_eq!(main["volumeMounts"][0]["mountPath"], "/mnt/models");
+        assert!(main.get("env").is_none(), "{main}");
+        let init = &pod["spec"]["initContainers"];
+        assert_eq!(init[0]["args"], json!(["8001"]), "it is over before anybody listens");
+        assert_eq!(init[1]["args"], json!(["--port=40000", "--to=41000"]));
+        assert!(init[1].get("volumeMounts").is_none());
+    }
+
+    #[test]
     fn only_a_ready_pod_that_stays_answers() {
         let (model, container) = model(json!({"name": "c", "image": "i"}));
-        let mut object = pod(&model, &container, 0, Ports::of(&container), None);
+        let mut object = pod(&model, &container, 0, &Moves::new(), None);
         let read = |object: &Value| serde_json::from_value(object.clone()).unwrap();
         assert_eq!(upstream(&read(&object)), None);
         object["status"] = json!({"podIP": "10.1.2.3", "conditions": [{"type": "Ready", "status": "True"}]});

@@ -1,0 +1,213 @@
+//! The Pods of an LLMInferenceService: the user's description, and what KServe's own description adds to it.
+
+use purlin_sdk::Object as _;
+use purlin_sdk::serde_json::{Map, Value, json};
+use purlin_serving::container::{self, Arguments};
+
+use crate::llm_config::Combined;
+use crate::names::MODEL_DIR;
+use crate::settings::flag;
+
+/// Where a server of language models listens, as KServe's own description has it.
+const PORT: i64 = 8000;
+/// Where it listens behind the one that has prompts read elsewhere.
+const BEHIND: i64 = 8001;
+/// By this header that one is told who reads the prompt.
+pub(crate) const READER: &str = "x-prefiller-host-port";
+/// Its name.
+const SIDECAR: &str = "llm-d-routing-sidecar";
+
+/// One of the parts of a service that have Pods of their own.
+pub(crate) struct Part<'a> {
+    combined: &'a Combined,
+    /// Its own fields: `spec`, or `spec.prefill`.
+    pub(crate) workload: &'a Value,
+    template: Value,
+    uri: &'a str,
+    /// Whether the model's files are fetched before the server starts.
+    fetched: bool,
+    /// Whether its prompts are read elsewhere.
+    handed_on: bool,
+}
+
+impl<'a> Part<'a> {
+    /// The part that writes answers.
+    pub(crate) fn main(combined: &'a Combined, uri: &'a str, fetched: bool) -> Part<'a> {
+        let workload = &combined.spec;
+        let template = workload.at(&["template"]).cloned().unwrap_or_default();
+        let handed_on = workload.at(&["prefill"]).is_some();
+        Part { combined, workload, template, uri, fetched, handed_on }
+    }
+
+    /// The part that reads prompts, if there is one. Its server is that of the main part, where it names none.
+    pub(crate) fn prefill(
+        combined: &'a Combined,
+        uri: &'a str,
+        fetched: bool,
+        serving: &Value,
+    ) -> Option<Part<'a>> {
+        let workload = combined.spec.at(&["prefill"])?;
+        let template = workload.at(&["template"]).filter(|template| template.is_object());
+        let mut template = template.cloned().unwrap_or_else(|| json!({}));
+        let index = match main(template.items(&["containers"])) {
+            Some(index) => index,
+            None => {
+                template["containers"] = json!([{"name": "main"}]);
+                0
+            }
+        };
+        if let Some(Value::Object(server)) = template.pointer_mut(&format!("/containers/{index}"))
+            && server.get("image").and_then(Value::as_str).unwrap_or_default().is_empty()
+        {
+            server.insert("image".to_owned(), serving.text(&["image"]).into());
+        }
+        Some(Part { combined, workload, template, uri, fetched, handed_on: false })
+    }
+
+    /// `spec.container` of its Model, with the command that KServe's own description has where the user gives none.
+    pub(crate) fn container(&self, notes: &mut Vec<String>) -> Value {
+        let mut pod = self.template.clone();
+        let index = main(pod.items(&["containers"])).unwrap_or_default();
+        let serving = pod.items(&["containers"]).get(index).cloned().unwrap_or_default();
+        let own_command = !serving.items(&["command"]).is_empty();
+        let declared = serving.items(&["ports"]).first().and_then(|port| port.int(&["containerPort"]));
+        let told = flag(serving.items(&["args"]), "--port").and_then(|port| port.parse().ok());
+        // A server that has the place itself must know by itself what to do with a reader.
+        let own_port = declared.or(told);
+        let beside = self.handed_on && !(own_command && own_port.is_none_or(|port| port == PORT));
+        let port = own_port.unwrap_or(if beside { BEHIND } else { PORT });
+        let mut changes = Map::new();
+        if !own_command {
+            changes.insert("command".to_owned(), json!(["vllm", "serve", self.served_from()]));
+            changes.insert("args".to_owned(), self.arguments(&serving, port, notes).into());
+        }
+        if declared.is_none() {
+            changes.insert("ports".to_owned(), json!([{"containerPort": port, "protocol": "TCP"}]));
+        }
+        if let Some(container) = pod.pointer_mut(&format!("/containers/{index}")) {
+            container::merge(container, &changes.into(), Arguments::Replace);
+        }
+        if beside {
+            add_sidecar(&mut pod, port);
+        }
+        let mut container = container::model(self.workload, &Value::Null, pod);
+        // `container::model` takes the port of kserve-container or the first; here the server is called main.
+        container["port"] = if beside { PORT } else { port }.into();
+        container
+    }
+
+    fn served_from(&self) -> &str {
+        match self.uri.strip_prefix("hf://") {
+            Some(repository) if !self.fetched => repository,
+            _ => MODEL_DIR,
+        }
+    }
+
+    fn arguments(&self, serving: &Value, port: i64, notes: &mut Vec<String>) -> Vec<Value> {
+        let spec = &self.combined.spec;
+        let given = serving.items(&["args"]);
+        let mut args = Vec::new();
+        let tensor = self.workload.int(&["parallelism", "tensor"]).map(|size| size.to_string());
+        for (name, value) in [
+            ("--served-model-name", Some(self.combined.model_name.clone())),
+            ("--port", Some(port.to_string())),
+            ("--tensor-parallel-size", tensor),
+        ] {
+            if let Some(value) = value.filter(|_| flag(given, name).is_none()) {
+                args.extend([json!(name), json!(value)]);
+            }
+        }
+        args.extend(adapters(spec, notes));
+        if spec.at(&["trustRemoteCode"]).and_then(Value::as_bool) == Some(true) {
+            args.push("--trust-remote-code".into());
+        }
+        args.extend(additional(serving, notes));
+        args.extend(given.iter().cloned());
+        args
+    }
+}
+
+/// The container that serves: `main`, else the first.
+pub(crate) fn main(containers: &[Value]) -> Option<usize> {
+    let named = containers.iter().position(|container| container.text(&["name"]) == "main");
+    named.or((!containers.is_empty()).then_some(0))
+}
+
+/// The arguments in the variable by which KServe's users give more of them, as a shell reads it.
+fn additional(serving: &Value, notes: &mut Vec<String>) -> Vec<Value> {
+    const VARIABLE: &str = "VLLM_ADDITIONAL_ARGS";
+    let variables = serving.items(&["env"]);
+    let Some(variable) = variables.iter().find(|one| one.text(&["name"]) == VARIABLE) else {
+        return Vec::new();
+    };
+    let text = variable.text(&["value"]);
+    if let Some(words) = shlex::split(text).filter(|_| variable.at(&["valueFrom"]).is_none()) {
+        return words.into_iter().map(Value::from).collect();
+    }
+    let why = if text.is_empty() { "only its value is read" } else { "a quotation in it has no end" };
+    notes.push(format!("the variable {VARIABLE} has no effect: {why}"));
+    Vec::new()
+}
+
+/// Adds who has prompts read elsewhere: it listens in the server's place, asks who it is told to, and then the server.
+fn add_sidecar(pod: &mut Value, server: i64) {
+    let mut sidecars = json!([{
+        "name": SIDECAR,
+        "image": "ghcr.io/llm-d/llm-d-routing-sidecar:v0.7.1",
+        "imagePullPolicy": "IfNotPresent",
+        "restartPolicy": "Always",
+        "ports": [{"containerPort": PORT, "protocol": "TCP"}],
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "runAsNonRoot": true,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "command": [
+            "/app/pd-sidecar",
+            format!("--port={PORT}"),
+            format!("--vllm-port={server}"),
+            "--kv-connector=nixlv2",
+            // It would ask for a pool that there is not; the gateway lets no client name a reader.
+            "--enable-ssrf-protection=false",
+            "--secure-proxy=false",
+        ],
+    }]);
+    // What the user says of it counts.
+    if let Some(own) = pod.get("initContainers") {
+        let mut both = json!({"initContainers": sidecars});
+        container::merge(&mut both, &json!({"initContainers": own}), Arguments::Replace);
+        sidecars = both["initContainers"].take();
+    }
+    pod["initContainers"] = sidecars;
+}
+
+/// Adapters that the server fetches from the hub by itself.
+fn adapters(spec: &Value, notes: &mut Vec<String>) -> Vec<Value> {
+    let lora = spec.at(&["model", "lora"]).unwrap_or(&Value::Null);
+    let mut modules = Vec::new();
+    for adapter in lora.items(&["adapters"]) {
+        let (name, uri) = (adapter.text(&["name"]), adapter.text(&["uri"]));
+        match uri.strip_prefix("hf://") {
+            Some(repository) => modules.push(json!(format!("{name}={repository}"))),
+            None => notes.push(format!(
+                "spec.model.lora.adapters: {name} has no effect: a model has one source, and {uri} is not on the hub"
+            )),
+        }
+    }
+    if modules.is_empty() {
+        return modules;
+    }
+    let mut args = vec![json!("--enable-lora"), json!("--lora-modules")];
+    args.extend(modules);
+    for (field, name) in [
+        ("maxRank", "--max-lora-rank"),
+        ("maxAdapters", "--max-loras"),
+        ("maxCpuAdapters", "--max-cpu-loras"),
+    ] {
+        if let Some(value) = lora.int(&[field]) {
+            args.extend([json!(name), json!(value.to_string())]);
+        }
+    }
+    args
+}
