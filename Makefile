@@ -88,5 +88,5 @@ fuzz: ## Fuzz targets, ten minutes each or SECONDS=...; needs cargo-fuzz
 	SECONDS_EACH=$(or $(SECONDS),600) scripts/fuzz.sh
 
 bench: ## Ratios against peers; see tests/bench
-	cargo build --locked --release -p purlin -p purlin-bench-plugin-call
+	cargo build --locked --release -p purlin -p purlin-bench-paced -p purlin-bench-plugin-call
 	PURLIN_BIN=$(abspath $(TARGET))/release/purlin tests/run.sh bench

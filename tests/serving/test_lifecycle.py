@@ -119,5 +119,17 @@ def test_scale_to_zero_and_back(kubectl, models, gateway):
 def test_models_survive_a_kill(server, kubectl, models, gateway):
     kubectl("apply", "-f", "-", stdin=json.dumps(onnx("hardy", models / "digits")))
     ready(kubectl, "hardy")
+
+    def since():
+        """When each condition of the service and its Model last turned."""
+        kinds = {"inferenceservice": "hardy", "models.purlin.dev": "hardy-predictor-00001"}
+        found = [kubectl.json("get", kind, name)["status"]["conditions"] for kind, name in kinds.items()]
+        return [{one["type"]: (one["status"], one["lastTransitionTime"]) for one in conditions} for conditions in found]
+
+    before = since()
+    assert before[1]["Ready"][0] == before[1]["Loaded"][0] == "True", before
+    time.sleep(1.1)  # times are whole seconds
     server.crash()
     until("it answers again", lambda: ask(gateway, kubectl.namespace, "hardy").status_code == 200, 30)
+    time.sleep(3)
+    assert since() == before, "it was loaded again, which is no news"

@@ -57,11 +57,11 @@ pub(crate) async fn answer_at(
         route.namespace = call.route.namespace,
         route.name = call.route.name,
         request.id = call.request_id,
-        trace.id = call.trace.id(),
+        trace.id = %call.trace.id(),
         model = tracing::field::Empty,
         status = tracing::field::Empty,
     );
-    let form = error_form(&request.uri().path()[behind..]);
+    let uri = request.uri().clone();
     let result = async {
         authorize(&call, request.headers())?;
         match relay::relay(&call, request, false).await? {
@@ -74,7 +74,7 @@ pub(crate) async fn answer_at(
     };
     let mut response = match result.instrument(span.clone()).await {
         Ok(response) => call.log_answer(response),
-        Err(failure) => failed(&failure, form),
+        Err(failure) => failed(&failure, error_form(&uri.path()[behind..])),
     };
     span.record("status", response.status().as_u16());
     match &call.served {

@@ -1,15 +1,26 @@
 //! The W3C trace context of a request: what a client sent, and what is handed on in its place.
 
+use std::fmt;
+
 use http::HeaderValue;
 
 /// The header's name.
 pub(crate) const TRACEPARENT: &str = "traceparent";
 
+/// A trace's name, which is written as 32 hexadecimal digits. Never zero, which stands for no trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TraceId(u128);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 /// A trace that a request is part of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trace {
-    /// 32 hexadecimal digits.
-    id: String,
+    id: TraceId,
     /// Whether it is recorded.
     sampled: bool,
 }
@@ -28,20 +39,19 @@ impl Trace {
             return None;
         }
         Some(Trace {
-            id: id.to_owned(),
+            id: TraceId(u128::from_str_radix(id, 16).ok()?),
             sampled: u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1),
         })
     }
 
     /// One that begins here.
     pub(crate) fn begin() -> Trace {
-        // Never zero, which stands for no trace.
-        Trace { id: format!("{:032x}", rand::random::<u128>() | 1), sampled: false }
+        Trace { id: TraceId(rand::random::<u128>() | 1), sampled: false }
     }
 
     /// Its name.
-    pub(crate) fn id(&self) -> &str {
-        &self.id
+    pub(crate) fn id(&self) -> TraceId {
+        self.id
     }
 
     /// The header for who is asked next, with a span of its own.

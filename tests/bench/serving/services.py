@@ -8,11 +8,12 @@ import signal
 import subprocess
 import tempfile
 import time
+import urllib.parse
 
 import requests
 from harness import processes
 from harness.kubectl import Kubectl
-from harness.server import REPOSITORY, Server
+from harness.server import REPOSITORY, Server, binary
 from harness.wait import until
 from serving.service import condition, ready
 
@@ -148,3 +149,19 @@ def wrk(url, body, seconds, connections=8, threads=2, content_type="application/
         "p50_us": float(p50),
         "p99_us": float(p99),
     }
+
+
+def paced(url, body, rate, seconds, connections=8):
+    """What `wrk` says, of a client that sends so many requests a second and no more; and latency from when each was due."""
+    program = binary().with_name("purlin-bench-paced")
+    if not program.exists():
+        raise SystemExit(f"bench: {program} is not there; run 'make bench', which builds it")
+    parts = urllib.parse.urlsplit(url)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(body)
+        file.flush()
+        arguments = {"address": parts.netloc, "host": parts.netloc, "path": parts.path, "body": file.name}
+        arguments |= {"connections": connections, "rate": rate, "seconds": seconds}
+        command = [program, *(part for name, value in arguments.items() for part in (f"--{name}", str(value)))]
+        ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 60)
+    return json.loads(ran.stdout)

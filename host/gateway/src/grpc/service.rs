@@ -64,7 +64,7 @@ impl Inference {
             route.namespace = call.route.namespace,
             route.name = call.route.name,
             request.id = call.request_id,
-            trace.id = call.trace.id(),
+            trace.id = %call.trace.id(),
             model = message.model_name,
         );
         let answered = self.infer_in(&mut call, message).instrument(span).await;
