@@ -210,6 +210,8 @@ def test_a_part_for_prompts_reads_them(kubectl, gateway, client, reference):
     assert not [event for event in events(kubectl, "LLMInferenceService", "split") if event[1] == "NoEffect"]
     # Who writes answers reads prompts as well while nobody else can.
     kubectl("patch", KIND, "split", "--type=merge", "-p", '{"spec":{"prefill":null}}')
+    # Its Pods still have the one that would ask a reader: no client names one.
+    assert ask(LONG, **{"x-prefiller-host-port": "127.0.0.1:1"})[0]
     until("nobody reads for others", lambda: len(kubectl.json("get", "pods")["items"]) == 2, 60)
     until("answers go on", lambda: ask(LONG)[1] == "", 60)
     kubectl("delete", KIND, "split")
@@ -268,6 +270,10 @@ def said(kubectl, name, *parts):
 
 MISTAKES = {
     "both": ({"scaling": {"minReplicas": 1, "maxReplicas": 2}}, ["spec.replicas", "scaling", "leave one"]),
+    "prefill": (
+        {"prefill": {"scaling": {"minReplicas": 5, "maxReplicas": 2}}},
+        ["spec.prefill.scaling.minReplicas", '"5"', "maxReplicas"],
+    ),
     "order": (
         {"replicas": None, "scaling": {"minReplicas": 3, "maxReplicas": 2}},
         ["spec.scaling.minReplicas", '"3"', "maxReplicas"],

@@ -121,6 +121,11 @@ pub trait Models: Send + Sync {
     /// [`InferError::Unavailable`] where the model cannot be loaded, [`InferError::Overloaded`] where too many wait.
     async fn lease(&self, model: &ModelKey, prompt: &[u64]) -> Result<Lease, InferError>;
 
+    /// A request did without a lease that it could have used: a model without a replica should get one for the next.
+    fn missed(&self, model: &ModelKey) {
+        let _ = model;
+    }
+
     /// Whether it can answer. Loads nothing.
     fn state(&self, model: &ModelKey) -> ModelState;
 

@@ -33,8 +33,6 @@ struct Prompt<'a> {
     #[serde(borrow)]
     prompt: Option<&'a RawValue>,
     #[serde(borrow)]
-    input: Option<&'a RawValue>,
-    #[serde(borrow)]
     text_input: Option<&'a RawValue>,
 }
 
@@ -46,7 +44,7 @@ pub(crate) fn blocks(body: &[u8]) -> Vec<u64> {
         // An adapter is asked by a name of its own and has a cache of its own.
         hash = next(hash, model.get().as_bytes());
     }
-    let parts = [prompt.tools, prompt.messages, prompt.prompt, prompt.input, prompt.text_input];
+    let parts = [prompt.tools, prompt.messages, prompt.prompt, prompt.text_input];
     let parts: Vec<&[u8]> = parts.into_iter().flatten().map(|part| part.get().as_bytes()).collect();
     let mut hashes = Vec::new();
     for part in parts {

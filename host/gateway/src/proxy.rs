@@ -21,7 +21,7 @@ use crate::body::{Body, BodyError};
 use crate::call::{Call, REQUEST_ID, Request, RequestBody};
 use crate::core::{Core, Deadline};
 use crate::failure::Failure;
-use crate::models::{Lease, ModelState, Target, Upstream};
+use crate::models::{Lease, Target, Upstream};
 use crate::prompt;
 use crate::served::{Prefill, Served};
 use crate::trace::TRACEPARENT;
@@ -34,6 +34,15 @@ const IDLE: Duration = Duration::from_secs(30);
 const KEPT: usize = 256;
 /// Bodies up to here are read before they are sent on, so that they can be sent again.
 pub(crate) const REPLAYED: u64 = 1 << 20;
+/// Whoever reads prompts for a server counts as busy for so long at most.
+const READING: Duration = Duration::from_secs(5);
+/// Headers that tell a server whom to connect to, as those have agreed upon who share the work of one request.
+const LEADING: [HeaderName; 4] = [
+    HeaderName::from_static("x-prefiller-host-port"),
+    HeaderName::from_static("x-encoder-hosts-ports"),
+    HeaderName::from_static("x-data-parallel-host-port"),
+    HeaderName::from_static("x-kv-cache-source-host-port"),
+];
 /// Headers that are about one connection.
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
@@ -221,14 +230,13 @@ async fn send(
             }
         };
         let mut request = outgoing(call, served, &parts, body.clone(), &upstream, grpc)?;
-        // It has read the prompt when the answer begins.
-        let _reader = served.prefill.as_ref().and_then(|prefill| {
+        let reader = served.prefill.as_ref().and_then(|prefill| {
             let (reader, address) = prefill.reader(&call.core, &prompt)?;
             request.headers_mut().insert(prefill.header.clone(), address);
             Some(reader)
         });
         let client = if grpc { &call.core.clients.http2 } else { &call.core.clients.http1 };
-        match deadline.bound(client.request(request)).await? {
+        match deadline.bound(with_reader(client.request(request), reader)).await? {
             Ok(response) => {
                 served.metrics.predict.observe(began.elapsed().as_secs_f64());
                 return Ok(
@@ -278,30 +286,33 @@ pub(crate) fn source(error: &Error) -> String {
 impl Prefill {
     /// The replica that reads a prompt, if one can at once, and its address. Otherwise whoever writes the answer reads it: that is
     /// slower, but it is an answer.
-    fn reader(&self, core: &Arc<Core>, prompt: &[u64]) -> Option<(Lease, HeaderValue)> {
+    fn reader(&self, core: &Core, prompt: &[u64]) -> Option<(Lease, HeaderValue)> {
         // Not for what is no prompt, such as a list of models.
         if prompt.is_empty() {
             return None;
         }
         let Some(lease) = core.models.try_lease(&self.key, prompt) else {
-            if core.models.state(&self.key) == ModelState::Idle {
-                self.wake(core);
-            }
+            core.models.missed(&self.key);
             return None;
         };
         let Target::Upstream(upstream) = lease.target() else { return None };
         let address = HeaderValue::from_str(&upstream.http).ok()?;
         Some((lease, address))
     }
+}
 
-    /// Has a replica started, for later prompts.
-    fn wake(&self, core: &Arc<Core>) {
-        let (core, key) = (core.clone(), self.key.clone());
-        tokio::spawn(async move {
-            let lease = core.models.lease(&key, &[]);
-            let _ = tokio::time::timeout(core.config.request_timeout, lease).await;
-        });
+/// What a server answers. Whoever reads the prompt has done so when the answer begins, or after a while: one that is not streamed
+/// begins with its end.
+async fn with_reader<T>(answer: impl Future<Output = T>, reader: Option<Lease>) -> T {
+    let mut answer = std::pin::pin!(answer);
+    if let Some(reader) = reader {
+        let answered = tokio::time::timeout(READING, answer.as_mut()).await;
+        drop(reader);
+        if let Ok(answered) = answered {
+            return answered;
+        }
     }
+    answer.await
 }
 
 fn outgoing(
@@ -344,9 +355,10 @@ fn outgoing(
         // It was for the gateway.
         headers.remove(header::AUTHORIZATION);
     }
-    if let Some(prefill) = &served.prefill {
-        // A client must not choose whom a server connects to.
-        headers.remove(&prefill.header);
+    // A server must not connect to whom a client names. It may still believe such a header when its model no longer has one.
+    let own = served.prefill.as_ref().map(|prefill| &prefill.header);
+    for name in own.into_iter().chain(&LEADING) {
+        headers.remove(name);
     }
     Ok(identified(call, parts, uri, headers, body, grpc))
 }

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use common::models::{Entry, Story};
 use common::{ROW, Running, model, request, route, send, start, start_usual};
-use purlin_gateway::{
-    GatewayConfig, LoggingConfig, ModelConfig, ModelKey, ModelState, Models as _, PrefillConfig, TableConfig,
-};
+use purlin_gateway::{GatewayConfig, LoggingConfig, ModelConfig, PrefillConfig, TableConfig};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -176,25 +174,37 @@ async fn a_server_is_told_who_reads_the_prompt() {
     // Nobody reads prompts yet: the server does itself, and nobody whom the client names.
     assert_eq!(ask(&prompt).await, None);
     running.shelf.put("reader", Entry::Servers(vec!["10.0.0.7:8000".to_owned()]));
-    let leases = running.shelf.leases.clone();
     assert_eq!(ask(&prompt).await.as_deref(), Some("10.0.0.7:8000"));
     assert_eq!(ask(r#"{"inputs":[]}"#).await, None);
-    // A reader that sleeps is woken for the next.
-    let asleep = Entry::Sleeping(Arc::new(Story::new(Duration::ZERO)), Duration::from_millis(20));
+    // One that sleeps is told that it was missed.
+    let asleep = Entry::Sleeping(Arc::new(Story::new(Duration::ZERO)), Duration::from_secs(10));
     running.shelf.put("reader", asleep);
+    running.shelf.missed.lock().unwrap().clear();
     assert_eq!(ask(&prompt).await, None);
-    let awake = async {
-        while !matches!(running.shelf.state(&ModelKey::new("team", "reader")), ModelState::Ready) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), awake).await.unwrap();
+    assert_eq!(*running.shelf.missed.lock().unwrap(), ["reader"]);
     let none = async {
-        while leases.load(Ordering::SeqCst) > 0 {
+        while running.shelf.leases.load(Ordering::SeqCst) > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(10), none).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_client_says_whom_a_server_connects_to() {
+    let (server, mut received) = receiver().await;
+    let running = before(vec![server], container()).await;
+    let names = [
+        "x-prefiller-host-port",
+        "X-Encoder-Hosts-Ports",
+        "x-data-parallel-host-port",
+        "x-kv-cache-source-host-port",
+    ];
+    let headers: Vec<(&str, &str)> = names.map(|name| (name, "169.254.169.254:80")).into_iter().collect();
+    let reply = running.post_with("/serving/team/web/v1/completions", &headers, b"{}").await;
+    assert_eq!(reply.status, 200);
+    let (head, _) = received.recv().await.unwrap();
+    assert!(!head.contains("169.254.169.254"), "{head}");
 }
 
 fn logging(address: &str) -> Option<LoggingConfig> {

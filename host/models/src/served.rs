@@ -93,6 +93,10 @@ impl Models for Served {
         }
     }
 
+    fn missed(&self, key: &ModelKey) {
+        self.containers.miss(key);
+    }
+
     fn state(&self, key: &ModelKey) -> ModelState {
         if self.companions.lease(key).is_some() {
             return ModelState::Ready;

@@ -347,7 +347,7 @@ impl Pace {
                 0 => value,
                 // One that lost its core in between took long for no reason of its own: alone it moves the average little. A
                 // graph that has become slow is found out in a few computations all the same.
-                _ => before - before / 8 + value.min(before.saturating_mul(2)) / 8,
+                _ => before - before / 8 + value.min(before.saturating_mul(2).saturating_add(8)) / 8,
             };
             average.store(after.max(1), Ordering::Relaxed);
         };
@@ -406,10 +406,16 @@ mod tests {
             );
             assert!(pace.expected(100).unwrap() < Duration::from_micros(60));
         }
+        let pace = Pace::default();
+        pace.took(Duration::from_micros(50), 0);
+        for _ in 0..100 {
+            pace.took(Duration::from_micros(50), 400);
+        }
+        assert!(pace.expected(400).unwrap() < Duration::from_micros(60), "an empty input says nothing");
         // Larger inputs that take longer are expected to, from the first on.
         for _ in 0..100 {
-            assert!(pace.expected(10_000).unwrap() > Duration::from_millis(3));
-            pace.took(Duration::from_millis(5), 10_000);
+            assert!(pace.expected(40_000).unwrap() > Duration::from_millis(3));
+            pace.took(Duration::from_millis(5), 40_000);
         }
     }
 

@@ -1,4 +1,4 @@
-//! An LLMInferenceService: one Model, and a Route to it.
+//! An LLMInferenceService: a Model, or two, and a Route.
 //!
 //! Where its Pod's description has an image, containers serve; otherwise the format `huggingface` does, by a plugin. A
 //! service with a part of its own for reading prompts (`prefill`) has a second Model for that part, whose replicas the gateway
@@ -102,21 +102,27 @@ pub(crate) fn sync(request: &SyncRequest) -> Result<SyncResponse, Fault> {
 fn validated(service: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     validate::name(service, &mut errors);
-    let (replicas, scaling) = (service.at(&["spec", "replicas"]), service.at(&["spec", "scaling"]));
-    if let (Some(replicas), Some(_)) = (replicas, scaling) {
-        let reason = "replicas and scaling are mutually exclusive; leave one of them out";
-        errors.push(fault::field("spec.replicas", replicas.to_string(), reason));
-    }
-    if let Some(scaling) = scaling {
-        let number = |field: &str| scaling.int(&[field]);
-        if let (Some(min), Some(max)) = (number("minReplicas"), number("maxReplicas"))
-            && min > max
-        {
-            let reason = "minReplicas cannot exceed maxReplicas";
-            errors.push(fault::field("spec.scaling.minReplicas", min.to_string(), reason));
+    for path in ["spec", "spec.prefill"] {
+        if let Some(part) = service.at(&path.split('.').collect::<Vec<_>>()) {
+            check_scaling(part, path, &mut errors);
         }
     }
     errors
+}
+
+fn check_scaling(part: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let (replicas, scaling) = (part.at(&["replicas"]), part.at(&["scaling"]));
+    if let (Some(replicas), Some(_)) = (replicas, scaling) {
+        let reason = "replicas and scaling are mutually exclusive; leave one of them out";
+        errors.push(fault::field(format!("{path}.replicas"), replicas.to_string(), reason));
+    }
+    let number = |field: &str| scaling.and_then(|scaling| scaling.int(&[field]));
+    if let (Some(min), Some(max)) = (number("minReplicas"), number("maxReplicas"))
+        && min > max
+    {
+        let reason = "minReplicas cannot exceed maxReplicas";
+        errors.push(fault::field(format!("{path}.scaling.minReplicas"), min.to_string(), reason));
+    }
 }
 
 /// The specs of a service's Models.
@@ -173,8 +179,8 @@ fn translate(
             balance(&mut model, by_prefix);
         }
         model.insert("container".to_owned(), main.container(notes));
-        not_of(spec, "spec", &["worker"], notes);
-        not_of(spec.at(&["prefill"]).unwrap_or(&empty), "spec.prefill", &["worker"], notes);
+        note_worker(spec, "spec", notes);
+        note_worker(spec.at(&["prefill"]).unwrap_or(&empty), "spec.prefill", notes);
     } else {
         model.insert("format".to_owned(), json!({"name": "huggingface"}));
         let (settings, _) = settings(serving, &["--model", "--served-model-name", "--port"]);
@@ -195,7 +201,7 @@ fn translate(
             let note = "spec.router.scheduler has no effect: a plugin serves the model where requests arrive";
             notes.push(note.to_owned());
         }
-        not_of(spec, "spec", &["worker"], notes);
+        note_worker(spec, "spec", notes);
     }
     model.insert("scaling".to_owned(), scaling(spec));
     if settled(spec, "ingress") {
@@ -212,9 +218,9 @@ fn settled(spec: &Value, field: &str) -> bool {
     spec.at(&["router", field]).and_then(Value::as_object).is_some_and(|fields| !fields.is_empty())
 }
 
-fn not_of(part: &Value, path: &str, fields: &[&str], notes: &mut Vec<String>) {
-    for field in fields.iter().filter(|field| part.at(&[field]).is_some()) {
-        notes.push(format!("{path}.{field} has no effect: a replica is on one node"));
+fn note_worker(part: &Value, path: &str, notes: &mut Vec<String>) {
+    if part.at(&["worker"]).is_some() {
+        notes.push(format!("{path}.worker has no effect: a replica is on one node"));
     }
 }
 
@@ -240,6 +246,14 @@ fn looks_at_prefixes(spec: &Value, notes: &mut Vec<String>) -> bool {
         unused("config.ref", "write the configuration under spec.router.scheduler.config.inline");
     }
     let Some(config) = scheduler.at(&["config", "inline"]) else { return true };
+    if config
+        .items(&["plugins"])
+        .iter()
+        .any(|plugin| plugin.text(&["type"]).starts_with("precise-prefix-cache"))
+    {
+        let why = "what is in a cache is taken from what was sent, and not asked of the servers";
+        unused("config.inline.plugins", &format!("precise-prefix-cache: {why}"));
+    }
     let of_prefixes = |plugin: &&Value| plugin.text(&["type"]).contains("prefix-cache");
     let (known, others): (Vec<&Value>, Vec<&Value>) =
         config.items(&["plugins"]).iter().partition(of_prefixes);

@@ -66,16 +66,26 @@ impl<'a> Part<'a> {
 
     /// `spec.container` of its Model, with the command that KServe's own description has where the user gives none.
     pub(crate) fn container(&self, notes: &mut Vec<String>) -> Value {
-        let mut pod = self.template.clone();
+        let pod = self.template.clone();
         let index = main(pod.items(&["containers"])).unwrap_or_default();
-        let serving = pod.items(&["containers"]).get(index).cloned().unwrap_or_default();
+        let empty = json!({});
+        let serving = pod.items(&["containers"]).get(index).unwrap_or(&empty);
         let own_command = !serving.items(&["command"]).is_empty();
         let declared = serving.items(&["ports"]).first().and_then(|port| port.int(&["containerPort"]));
         let told = flag(serving.items(&["args"]), "--port").and_then(|port| port.parse().ok());
-        // A server that has the place itself must know by itself what to do with a reader.
         let own_port = declared.or(told);
         let beside = self.handed_on && !(own_command && own_port.is_none_or(|port| port == PORT));
-        let port = own_port.unwrap_or(if beside { BEHIND } else { PORT });
+        if self.handed_on && !beside {
+            notes.push(format!(
+                "spec.prefill has no effect but the header {READER}: the command of spec.template listens on port {PORT} itself; \
+                 have it listen on {BEHIND}, or leave it out"
+            ));
+        }
+        let (mut pod, index) = if beside { behind(pod, index) } else { (pod, index) };
+        let serving = pod.items(&["containers"]).get(index).cloned().unwrap_or_default();
+        let declared = declared.filter(|port| !beside || *port != PORT);
+        let port = own_port.filter(|port| !beside || *port != PORT);
+        let port = port.unwrap_or(if beside { BEHIND } else { PORT });
         let mut changes = Map::new();
         if !own_command {
             changes.insert("command".to_owned(), json!(["vllm", "serve", self.served_from()]));
@@ -83,6 +93,9 @@ impl<'a> Part<'a> {
         }
         if declared.is_none() {
             changes.insert("ports".to_owned(), json!([{"containerPort": port, "protocol": "TCP"}]));
+        }
+        if beside && !own_command && serving.at(&["readinessProbe"]).is_none() {
+            changes.insert("readinessProbe".to_owned(), probe(port));
         }
         if let Some(container) = pod.pointer_mut(&format!("/containers/{index}")) {
             container::merge(container, &changes.into(), Arguments::Replace);
@@ -149,6 +162,46 @@ fn additional(serving: &Value, notes: &mut Vec<String>) -> Vec<Value> {
     Vec::new()
 }
 
+/// A Pod whose server is to have another listen in its place: the server is the first container, and on no port that is not its
+/// own.
+fn behind(mut pod: Value, index: usize) -> (Value, usize) {
+    let Some(containers) = pod.get_mut("containers").and_then(Value::as_array_mut) else {
+        return (pod, index);
+    };
+    let mut server = containers.remove(index);
+    if let Some(ports) = server.get_mut("ports").and_then(Value::as_array_mut) {
+        ports.retain(|port| port.int(&["containerPort"]) != Some(PORT));
+    }
+    if server.items(&["command"]).is_empty()
+        && let Some(args) = server.get_mut("args").and_then(Value::as_array_mut)
+    {
+        *args = without_port(std::mem::take(args));
+    }
+    containers.insert(0, server);
+    (pod, 0)
+}
+
+/// Arguments that do not say to listen on the port of another.
+fn without_port(args: Vec<Value>) -> Vec<Value> {
+    let port = PORT.to_string();
+    let mut kept: Vec<Value> = Vec::with_capacity(args.len());
+    for argument in args {
+        let joined = argument.as_str().and_then(|text| text.strip_prefix("--port=")) == Some(port.as_str());
+        let apart = argument == port.as_str() && kept.last().is_some_and(|before| before == "--port");
+        if apart {
+            kept.pop();
+        } else if !joined {
+            kept.push(argument);
+        }
+    }
+    kept
+}
+
+/// What says whether a server can answer, where its Pod does not say it: KServe's own.
+fn probe(port: i64) -> Value {
+    json!({"httpGet": {"path": "/health", "port": port}, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 60})
+}
+
 /// Adds who has prompts read elsewhere: it listens in the server's place, asks who it is told to, and then the server.
 fn add_sidecar(pod: &mut Value, server: i64) {
     let mut sidecars = json!([{
@@ -210,4 +263,75 @@ fn adapters(spec: &Value, notes: &mut Vec<String>) -> Vec<Value> {
         }
     }
     args
+}
+
+#[cfg(test)]
+mod tests {
+    use purlin_sdk::serde_json::{Value, json};
+
+    use super::{Part, additional};
+    use crate::llm_config::Combined;
+
+    /// The Model's container of a service that has its prompts read elsewhere, and what is said about it.
+    fn container(template: Value) -> (Value, Vec<String>) {
+        let spec = json!({"template": template, "prefill": {}});
+        let combined = Combined { spec, model_name: "m".to_owned(), configs: Vec::new() };
+        let mut notes = Vec::new();
+        (Part::main(&combined, "hf://a/b", true).container(&mut notes), notes)
+    }
+
+    #[test]
+    fn a_server_leaves_its_place_to_who_has_prompts_read_elsewhere() {
+        for server in [
+            json!({"image": "i"}),
+            json!({"image": "i", "ports": [{"containerPort": 8000}]}),
+            json!({"image": "i", "args": ["--port=8000"]}),
+            json!({"image": "i", "args": ["--port", "8000"], "ports": [{"containerPort": 8001}]}),
+        ] {
+            let mut named = server.clone();
+            named["name"] = "main".into();
+            let (made, notes) = container(json!({"containers": [{"name": "logs", "image": "j"}, named]}));
+            let pod = &made["template"]["spec"];
+            let main = &pod["containers"][0];
+            assert_eq!((&main["name"], &made["port"]), (&json!("main"), &json!(8000)), "{server}");
+            assert_eq!(main["args"], json!(["--served-model-name", "m", "--port", "8001"]), "{server}");
+            assert_eq!(main["ports"][0]["containerPort"], 8001, "{server}");
+            assert_eq!(main["readinessProbe"]["httpGet"]["port"], 8001, "{server}");
+            assert_eq!(pod["containers"][1]["name"], "logs");
+            let sidecar = &pod["initContainers"][0]["command"];
+            assert!(sidecar.to_string().contains("--vllm-port=8001"), "{sidecar}");
+            assert!(notes.is_empty(), "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_of_the_users_own_is_believed() {
+        let own = |port: i64| json!({"containers": [{"image": "i", "command": ["x"], "ports": [{"containerPort": port}]}]});
+        let (made, notes) = container(own(9000));
+        assert!(made["template"]["spec"]["initContainers"].to_string().contains("--vllm-port=9000"));
+        assert!(notes.is_empty(), "{notes:?}");
+        let (made, notes) = container(own(8000));
+        assert!(made["template"]["spec"].get("initContainers").is_none());
+        assert!(notes[0].contains("spec.prefill"), "{notes:?}");
+    }
+
+    #[test]
+    fn additional_arguments_are_read_as_a_shell_does() {
+        let read = |value: Value| {
+            let mut notes = Vec::new();
+            let mut variable = json!({"name": "VLLM_ADDITIONAL_ARGS"});
+            variable
+                .as_object_mut()
+                .into_iter()
+                .for_each(|one| one.extend(value.as_object().cloned().unwrap_or_default()));
+            (additional(&json!({"env": [variable]}), &mut notes), notes)
+        };
+        let (args, notes) = read(json!({"value": "--a 'b c' --d=\"e\""}));
+        assert_eq!((args, notes.len()), (vec![json!("--a"), json!("b c"), json!("--d=e")], 0));
+        for odd in [json!({"value": "--a 'b"}), json!({"valueFrom": {"configMapKeyRef": {}}})] {
+            let (args, notes) = read(odd);
+            assert_eq!((args.len(), notes.len()), (0, 1));
+        }
+        assert!(additional(&json!({}), &mut Vec::new()).is_empty());
+    }
 }

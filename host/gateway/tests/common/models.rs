@@ -264,6 +264,8 @@ pub struct Shelf {
     pub leases: Arc<AtomicUsize>,
     /// What the last request for a lease began with.
     pub prompt: Mutex<Vec<u64>>,
+    /// Models that a request could have used.
+    pub missed: Mutex<Vec<String>>,
 }
 
 impl Shelf {
@@ -313,6 +315,10 @@ impl Models for Shelf {
             }
             None => Err(InferError::Unavailable(format!("there is no model {model}"))),
         }
+    }
+
+    fn missed(&self, model: &ModelKey) {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner).push(model.name.clone());
     }
 
     fn state(&self, model: &ModelKey) -> ModelState {

@@ -208,7 +208,7 @@ pub struct Prefill {
     pub model: String,
     /// The header that tells the container which replica: `HOST:PORT`.
     #[serde(default = "default_prefill_header")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z0-9-]+$"))]
     pub header: String,
 }
 

@@ -63,6 +63,8 @@ struct State {
     replicas: Vec<Arc<Replica>>,
     spread: Spread,
     waiting: usize,
+    /// A request did without a replica, since there was none.
+    missed: bool,
     /// The replica to look at first, so that equals take turns.
     turn: usize,
     gauge: Gauge,
@@ -93,7 +95,14 @@ impl Fleet {
     pub(crate) fn new(wanted: Arc<Notify>) -> Arc<Fleet> {
         let now = Instant::now();
         let gauge = Gauge { now: 0, area: 0.0, since: now, asked: now, requests: 0 };
-        let state = State { replicas: Vec::new(), spread: Spread::default(), waiting: 0, turn: 0, gauge };
+        let state = State {
+            replicas: Vec::new(),
+            spread: Spread::default(),
+            waiting: 0,
+            missed: false,
+            turn: 0,
+            gauge,
+        };
         Arc::new(Fleet { state: Mutex::new(state), freed: Notify::new(), wanted })
     }
 
@@ -126,6 +135,10 @@ impl Fleet {
                 replica
             })
             .collect();
+        if !state.replicas.is_empty() && std::mem::take(&mut state.missed) {
+            // Its time without requests begins now.
+            state.gauge.requests += 1;
+        }
         drop(state);
         self.freed.notify_waiters();
     }
@@ -148,9 +161,22 @@ impl Fleet {
         found.map_or(0, |replica| replica.busy.load(Ordering::SeqCst))
     }
 
-    /// Whether requests wait for a replica.
+    /// Whether requests wait for a replica, or would have gone to one.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.state().waiting > 0
+        let state = self.state();
+        state.waiting > 0 || state.missed
+    }
+
+    /// A request would have gone to a replica and did without: where there is none, one is wanted for the next.
+    pub(crate) fn miss(&self) {
+        let mut state = self.state();
+        if !state.replicas.is_empty() {
+            return;
+        }
+        state.gauge.requests += 1;
+        if !std::mem::replace(&mut state.missed, true) {
+            self.wanted.notify_one();
+        }
     }
 
     /// The load since this was last asked.
@@ -166,10 +192,34 @@ impl Fleet {
 
     /// A lease on the right replica for a prompt, or on the one that has least to do.
     pub(crate) fn try_lease(self: &Arc<Self>, prompt: &[u64]) -> Option<Lease> {
-        self.take(&mut self.state(), prompt)
+        let known = self.known(prompt);
+        let (lease, replica) = self.take(known.as_deref(), prompt.len())?;
+        if known.is_some() {
+            replica.seen().add(prompt);
+        }
+        Some(lease)
     }
 
-    fn take(self: &Arc<Self>, state: &mut State, prompt: &[u64]) -> Option<Lease> {
+    /// How much of a prompt each replica was given before; `None` where that does not matter. Found out without holding the state,
+    /// which everybody waits for.
+    fn known(&self, prompt: &[u64]) -> Option<Vec<(Arc<Replica>, usize)>> {
+        let replicas = {
+            let state = self.state();
+            (state.spread.by_prefix && !prompt.is_empty()).then(|| state.replicas.clone())?
+        };
+        let known = |replica: Arc<Replica>| {
+            let matched = replica.seen().matched(prompt);
+            (replica, matched)
+        };
+        Some(replicas.into_iter().map(known).collect())
+    }
+
+    fn take(
+        self: &Arc<Self>,
+        known: Option<&[(Arc<Replica>, usize)]>,
+        blocks: usize,
+    ) -> Option<(Lease, Arc<Replica>)> {
+        let state = &mut *self.state();
         let limit = if state.spread.concurrency == 0 { usize::MAX } else { state.spread.concurrency };
         let count = state.replicas.len();
         let turn = state.turn;
@@ -179,34 +229,39 @@ impl Fleet {
             let replica = &state.replicas[*at];
             !(replica.gone.load(Ordering::SeqCst) || replica.leaving.load(Ordering::SeqCst))
         };
-        let by_prefix = state.spread.by_prefix && !prompt.is_empty();
-        let chosen = if by_prefix {
-            let there: Vec<usize> = order.filter(there).collect();
-            let most = prefix::bound(there.iter().map(load).sum(), there.len()).min(limit);
-            let unknown = |at: &usize| prompt.len() - state.replicas[*at].seen().matched(prompt);
-            there.into_iter().filter(|at| load(at) < most).min_by_key(|at| (unknown(at), load(at)))?
-        } else {
-            order.filter(there).filter(|at| load(at) < limit).min_by_key(load)?
+        let chosen = match known {
+            Some(known) => {
+                let candidates: Vec<usize> = order.filter(there).collect();
+                let bound = prefix::bound(candidates.iter().map(load).sum(), candidates.len()).min(limit);
+                let unknown = |at: &usize| {
+                    let same = |one: &&(Arc<Replica>, usize)| Arc::ptr_eq(&one.0, &state.replicas[*at]);
+                    blocks - known.iter().find(same).map_or(0, |(_, matched)| *matched)
+                };
+                candidates
+                    .into_iter()
+                    .filter(|at| load(at) < bound)
+                    .min_by_key(|at| (unknown(at), load(at)))?
+            }
+            None => order.filter(there).filter(|at| load(at) < limit).min_by_key(load)?,
         };
         state.turn = (chosen + 1) % count;
         let replica = Arc::clone(&state.replicas[chosen]);
-        if by_prefix {
-            replica.seen().add(prompt);
-        }
         replica.busy.fetch_add(1, Ordering::SeqCst);
         state.gauge.change(1);
         state.gauge.requests += 1;
         let target = Target::Upstream(replica.upstream.clone());
-        Some(Lease::guarded(target, Taken { fleet: Arc::clone(self), replica }))
+        let lease = Lease::guarded(target, Taken { fleet: Arc::clone(self), replica: Arc::clone(&replica) });
+        Some((lease, replica))
     }
 
     /// A lease, once a replica has room.
     pub(crate) async fn lease(self: &Arc<Self>, prompt: &[u64]) -> Result<Lease, InferError> {
+        if let Some(lease) = self.try_lease(prompt) {
+            return Ok(lease);
+        }
+        // A place that is freed from here on is found below.
         let waiting = {
             let mut state = self.state();
-            if let Some(lease) = self.take(&mut state, prompt) {
-                return Ok(lease);
-            }
             if state.waiting >= MAX_WAITING {
                 return Err(InferError::Overloaded {
                     reason: format!("{MAX_WAITING} requests wait for a replica of the model"),
@@ -364,6 +419,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_request_that_did_without_a_replica_wants_one_for_the_next() {
+        let wanted = Arc::new(Notify::new());
+        let fleet = Fleet::new(Arc::clone(&wanted));
+        (0..3).for_each(|_| fleet.miss());
+        tokio::time::timeout(Duration::from_secs(5), wanted.notified()).await.unwrap();
+        assert!(fleet.is_wanted());
+        let load = fleet.load();
+        assert_eq!((load.requests, load.concurrency), (3, 0.0), "nobody waits");
+        fleet.set(vec![at(7)], &[], Spread::default());
+        assert!(!fleet.is_wanted());
+        assert_eq!(fleet.load().requests, 1, "it is not idle yet");
+        fleet.miss();
+        assert!(!fleet.is_wanted(), "one that is busy is there");
+    }
+
+    #[tokio::test]
     async fn who_waits_for_the_first_replica_gets_it_and_is_counted() {
         let wanted = Arc::new(Notify::new());
         let fleet = Fleet::new(Arc::clone(&wanted));
@@ -399,10 +470,7 @@ mod tests {
         drop(listener);
         let fleet = fleet();
         fleet.set(vec![at(port)], &[], Spread::default());
-        let taken = {
-            let mut state = fleet.state();
-            fleet.take(&mut state, &[]).unwrap()
-        };
+        let taken = fleet.try_lease(&[]).unwrap();
         taken.gone();
         drop(taken);
         assert!(fleet.try_lease(&[]).is_none());

@@ -1,7 +1,8 @@
 //! Models that containers serve: Pods of each model's own, as many as its load asks for, and the requests for them.
 //!
 //! # Expected flow
-//! A Model with `spec.container` gets a [`Fleet`]. A request takes the replica that has least to do, or waits for one. Each
+//! A Model with `spec.container` gets a [`Fleet`]. A request takes the replica that is right for its prompt or has
+//! least to do, or waits for one. Each
 //! second the load goes to the [`Autoscaler`]; what it wants is made so: Pods are created, or get no more requests and are
 //! deleted once they have answered those that they had. A request that finds no replica wakes the model at once.
 //!
@@ -344,7 +345,7 @@ impl Containers {
             if !entry.seen.load(Ordering::SeqCst) && entry.since.elapsed() < STARTING {
                 wanted = wanted.max(1);
             }
-            if called(&model) {
+            if called(&model) || entry.fleet.is_wanted() {
                 wanted = wanted.max(1);
             }
             let before = entry.desired.swap(wanted, Ordering::SeqCst);
@@ -409,6 +410,13 @@ impl Containers {
     pub(crate) async fn lease(&self, key: &ModelKey, prompt: &[u64]) -> Option<Result<Lease, InferError>> {
         let entry = self.entry(key)?;
         Some(entry.fleet.lease(prompt).await)
+    }
+
+    /// A request would have gone to a model.
+    pub(crate) fn miss(&self, key: &ModelKey) {
+        if let Some(entry) = self.entry(key) {
+            entry.fleet.miss();
+        }
     }
 
     /// Whether a model can answer; `None` where there is no such model.

@@ -158,6 +158,9 @@ fn serving(containers: &[Value], port: u16) -> usize {
 /// Adds to the container that serves what it needs to be found: its port, unless one `beside` it listens there and hands on what
 /// it gets, a probe, its files.
 fn complete(container: &mut Value, port: u16, beside: bool, files: Option<(&str, &Files)>) {
+    // One beside it listens at once; whether the server itself does is what counts.
+    let own = container["ports"].get(0).map(|port| port["containerPort"].clone());
+    let probed = own.filter(|_| beside).unwrap_or_else(|| port.into());
     if !beside {
         let mut env = vec![json!({"name": "PORT", "value": port.to_string()})];
         let own = container["env"].as_array().cloned().unwrap_or_default();
@@ -172,7 +175,7 @@ fn complete(container: &mut Value, port: u16, beside: bool, files: Option<(&str,
     }
     if container.get("readinessProbe").is_none_or(Value::is_null) {
         container["readinessProbe"] =
-            json!({"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 3});
+            json!({"tcpSocket": {"port": probed}, "periodSeconds": 1, "failureThreshold": 3});
     }
     if let Some((path, files)) = files {
         let mounted = container["volumeMounts"].as_array();
@@ -205,6 +208,9 @@ fn push(object: &mut Value, list: &str, item: Value) {
 /// Has a container listen elsewhere than its author wrote: its declared ports, and arguments and variables that are the
 /// port or end in `=` and the port.
 fn moved(container: &mut Value, moves: &Moves) {
+    if moves.is_empty() {
+        return;
+    }
     let text = |value: &mut Value| {
         let Some(text) = value.as_str() else { return };
         for (from, to) in moves {
@@ -353,7 +359,10 @@ pub(crate) fn problem(container: &ModelContainer) -> Option<String> {
     let spec: Option<&Map<String, Value>> = container.template.get("spec").and_then(Value::as_object);
     let containers = spec.and_then(|spec| spec.get("containers")).and_then(Value::as_array);
     match containers {
-        Some(containers) if !containers.is_empty() => None,
+        Some(containers) if !containers.is_empty() => {
+            let odd = containers.iter().position(|container| !container.is_object())?;
+            Some(format!("spec.container.template.spec.containers[{odd}]: a container must be an object"))
+        }
         _ => Some("spec.container.template.spec.containers: at least one container is required".to_owned()),
     }
 }
@@ -463,7 +472,7 @@ mod tests {
         let main = &pod["spec"]["containers"][0];
         assert_eq!(main["args"], json!(["--port=41000"]));
         assert_eq!(main["ports"], json!([{"containerPort": 41000}]));
-        assert_eq!(main["readinessProbe"]["tcpSocket"]["port"], 40000);
+        assert_eq!(main["readinessProbe"]["tcpSocket"]["port"], 41000, "of the server itself");
         assert_eq!(main["volumeMounts"][0]["mountPath"], "/mnt/models");
         assert!(main.get("env").is_none(), "{main}");
         let init = &pod["spec"]["initContainers"];
