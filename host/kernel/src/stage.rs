@@ -144,6 +144,27 @@ pub trait Stages: Send + Sync + 'static {
     }
 }
 
+/// Why no plugin serves something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// None does.
+    Missing,
+    /// None that is loaded does, and others are being loaded.
+    Awaited,
+}
+
+/// What `find` finds among the plugins, or why it finds nothing. `awaited` says whether some are being loaded.
+pub fn find<T>(find: impl Fn() -> Option<T>, awaited: impl FnOnce() -> bool) -> Result<T, Absent> {
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    if awaited() {
+        return Err(Absent::Awaited);
+    }
+    // It may have come in between.
+    find().ok_or(Absent::Missing)
+}
+
 /// One word for a condition about a call that gave no answer.
 pub fn fault_reason(error: &CallError) -> &'static str {
     match error {

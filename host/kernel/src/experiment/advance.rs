@@ -30,7 +30,7 @@ use crate::digest::trial_name;
 use crate::event::shorten;
 use crate::expression::Conditions;
 use crate::reconcile::Outcome;
-use crate::stage::{fault_reason, sentence};
+use crate::stage::{Absent, fault_reason, sentence};
 
 /// After so many faults of the tuner in a row the experiment fails. With the queue's backoff that is a quarter of an
 /// hour at least.
@@ -49,9 +49,7 @@ const OBSERVE_SECONDS: u32 = 5;
 #[derive(Debug)]
 pub(super) enum TunerError {
     /// No plugin serves the algorithm.
-    Missing,
-    /// No plugin that is loaded serves the algorithm, and others are being loaded.
-    Awaited,
+    Absent(Absent),
     /// The call failed.
     Call(CallError),
 }
@@ -180,7 +178,7 @@ impl<W: World> Pass<'_, W> {
     async fn fault(&self, trials: &[Arc<Trial>], error: TunerError) -> Result<Outcome, W::Error> {
         let algorithm = &self.experiment.spec.algorithm.name;
         let (reason, message, outcome) = match &error {
-            TunerError::Missing => {
+            TunerError::Absent(Absent::Missing) => {
                 let message = format!(
                     "no installed plugin serves the algorithm `{algorithm}`, or one that early stopping names"
                 );
@@ -193,7 +191,7 @@ impl<W: World> Pass<'_, W> {
                 ("AlgorithmUnavailable", message, Outcome::Backoff)
             }
             // After a start, or in a replica that has just come, this says nothing of the experiment.
-            TunerError::Awaited => return Ok(Outcome::After(LOADING_AGAIN)),
+            TunerError::Absent(Absent::Awaited) => return Ok(Outcome::After(LOADING_AGAIN)),
             TunerError::Call(CallError::Fault(Fault::Invalid(errors))) => {
                 return self.end(trials, invalid(errors)).await;
             }

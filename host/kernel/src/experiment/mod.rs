@@ -29,7 +29,7 @@ use crate::expression::Conditions;
 use crate::key::ObjectKey;
 use crate::reconcile::{Outcome, Reconciler, domain_of};
 use crate::shard::{Domain, Shards};
-use crate::stage::{LoadedPlugin, Stages};
+use crate::stage::{self, LoadedPlugin, Stages};
 
 use advance::{Pass, TunerError, World};
 
@@ -191,13 +191,9 @@ impl Cluster<'_> {
 
     /// The tuner for a search, and the search with that tuner's configuration.
     fn tuner(&self, mut search: Search) -> Result<(Arc<dyn LoadedPlugin>, Search), TunerError> {
-        let find = || self.parent.stages.tuner(&search.algorithm);
-        let absent = || match self.parent.stages.awaited() {
-            true => Err(TunerError::Awaited),
-            // It may have come in between.
-            false => find().ok_or(TunerError::Missing),
-        };
-        let (_, plugin) = find().map_or_else(absent, Ok)?;
+        let stages = &self.parent.stages;
+        let found = stage::find(|| stages.tuner(&search.algorithm), || stages.awaited());
+        let (_, plugin) = found.map_err(TunerError::Absent)?;
         search.context = plugin.context(search.context.now_ms, search.context.seed);
         Ok((plugin, search))
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube::{Error as KubeError, ResourceExt as _};
 use purlin_gateway::{ModelKey, ModelState};
 use purlin_kernel::api::{API_VERSION, Change, Model, ModelContainer, ModelDevice};
+use purlin_kernel::stage::{self, Absent};
 use purlin_nn::{Device, LoadOptions};
 use purlin_sandbox::contract::Setting;
 use purlin_sandbox::{ModelFiles, ModelRequest, Plugin, Stage, Subject};
@@ -332,14 +333,10 @@ impl Serving {
         find: impl Fn() -> Option<T>,
         missing: impl FnOnce() -> String,
     ) -> Result<T, (&'static str, String)> {
-        if let Some(found) = find() {
-            return Ok(found);
-        }
-        if self.stages.awaited() {
-            return Err((AWAITED, "plugins are being loaded".to_owned()));
-        }
-        // It may have come in between.
-        find().ok_or_else(|| ("NoRuntime", missing()))
+        stage::find(find, || self.stages.awaited()).map_err(|absent| match absent {
+            Absent::Awaited => (AWAITED, "plugins are being loaded".to_owned()),
+            Absent::Missing => ("NoRuntime", missing()),
+        })
     }
 }
 

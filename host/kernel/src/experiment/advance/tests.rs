@@ -7,6 +7,7 @@ use crate::api::{
 };
 use crate::expression::Conditions;
 use crate::reconcile::Outcome;
+use crate::stage::Absent;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -96,8 +97,8 @@ impl World for Simulation {
     async fn validate(&self, _: Search) -> Result<Vec<FieldError>, TunerError> {
         let server = self.0.lock().unwrap();
         match (server.loading, server.absent) {
-            (true, _) => Err(TunerError::Awaited),
-            (_, true) => Err(TunerError::Missing),
+            (true, _) => Err(TunerError::Absent(Absent::Awaited)),
+            (_, true) => Err(TunerError::Absent(Absent::Missing)),
             _ => Ok(vec![]),
         }
     }
