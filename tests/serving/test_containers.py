@@ -78,6 +78,21 @@ def test_an_image_that_is_not_there_is_a_condition(kubectl):
     until("the Model names the image", said, 60)
 
 
+def test_a_template_that_is_no_pod_is_a_condition_and_hurts_nobody(kubectl, gateway):
+    for name, metadata in [("odd", "text"), ("even", {"labels": {"a": "b"}})]:
+        container = {"name": "c", "image": "docker.io/example/nothing:1", "resources": {"limits": {"cpu": 1}}}
+        template = {"metadata": metadata, "spec": {"containers": [container]}}
+        model = {"apiVersion": "purlin.dev/v1alpha1", "kind": "Model", "metadata": {"name": name}}
+        apply(kubectl, {**model, "spec": {"container": {"template": template}}})
+
+    def said(name):
+        return condition(kubectl, "models", name, "Ready")
+
+    until("the field is named", lambda: "spec.container.template.metadata" in said("odd").get("message", ""), 30)
+    # Whoever comes after it is looked at as ever.
+    until("the other goes on", lambda: said("even").get("reason") == "ImagePullFailed", 60)
+
+
 def test_load_brings_replicas_and_their_absence_zero(kubectl, gateway):
     scaling = {"minReplicas": 0, "maxReplicas": 3, "scaleTarget": 2, "scaleMetric": "concurrency"}
     apply(kubectl, custom("elastic", delay=0.2, **scaling))

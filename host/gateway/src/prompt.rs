@@ -20,9 +20,9 @@ const MOST: usize = 1024;
 /// Of this process, so that nobody can make prompts that look alike.
 static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// The fields of a request that are its prompt, in OpenAI's protocol and in the Open Inference Protocol's extension.
+/// The fields of a request that are about its prompt, in OpenAI's protocol and in the Open Inference Protocol's extension.
 #[derive(Deserialize)]
-struct Prompt<'a> {
+struct Fields<'a> {
     #[serde(borrow)]
     model: Option<&'a RawValue>,
     // Servers write the tools before the messages.
@@ -34,21 +34,39 @@ struct Prompt<'a> {
     prompt: Option<&'a RawValue>,
     #[serde(borrow)]
     text_input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stream: Option<&'a RawValue>,
 }
 
-/// The hashes of a request's prompt, without its last block if that is not whole. None for what is no prompt.
-pub(crate) fn blocks(body: &[u8]) -> Vec<u64> {
-    let Ok(prompt) = serde_json::from_slice::<Prompt<'_>>(body) else { return Vec::new() };
+/// A request's prompt.
+#[derive(Default)]
+pub(crate) struct Prompt {
+    /// The hashes of its blocks, without the last one if that is not whole. Empty for what is no prompt.
+    pub(crate) blocks: Vec<u64>,
+    /// Whether the answer is to come as it is made.
+    pub(crate) streamed: bool,
+}
+
+impl Prompt {
+    /// The prompt in a request's body.
+    pub(crate) fn read(body: &[u8]) -> Prompt {
+        let Ok(fields) = serde_json::from_slice::<Fields<'_>>(body) else { return Prompt::default() };
+        let streamed = fields.stream.is_some_and(|stream| stream.get() == "true");
+        Prompt { blocks: blocks(&fields), streamed }
+    }
+}
+
+fn blocks(prompt: &Fields<'_>) -> Vec<u64> {
     let mut hash = 0;
     if let Some(model) = prompt.model {
         // An adapter is asked by a name of its own and has a cache of its own.
         hash = next(hash, model.get().as_bytes());
     }
     let parts = [prompt.tools, prompt.messages, prompt.prompt, prompt.text_input];
-    let parts: Vec<&[u8]> = parts.into_iter().flatten().map(|part| part.get().as_bytes()).collect();
     let mut hashes = Vec::new();
-    for part in parts {
-        for block in part.chunks_exact(BLOCK) {
+    for part in parts.into_iter().flatten() {
+        let mut whole = part.get().as_bytes().chunks_exact(BLOCK);
+        for block in whole.by_ref() {
             if hashes.len() == MOST {
                 return hashes;
             }
@@ -56,7 +74,7 @@ pub(crate) fn blocks(body: &[u8]) -> Vec<u64> {
             hashes.push(hash);
         }
         // What is left of a part is a beginning of the next one.
-        hash = next(hash, part.chunks_exact(BLOCK).remainder());
+        hash = next(hash, whole.remainder());
     }
     hashes
 }
@@ -73,10 +91,10 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::{BLOCK, MOST, blocks};
+    use super::{BLOCK, MOST, Prompt};
 
     fn of(body: &serde_json::Value) -> Vec<u64> {
-        blocks(body.to_string().as_bytes())
+        Prompt::read(body.to_string().as_bytes()).blocks
     }
 
     fn common(a: &[u64], b: &[u64]) -> usize {
@@ -103,10 +121,20 @@ mod tests {
         for body in
             ["", "no JSON", "[]", "{}", r#"{"inputs":[{"name":"a","data":[1]}]}"#, r#"{"prompt":"short"}"#]
         {
-            assert_eq!(blocks(body.as_bytes()), Vec::<u64>::new(), "{body}");
+            assert_eq!(Prompt::read(body.as_bytes()).blocks, Vec::<u64>::new(), "{body}");
         }
         assert_eq!(of(&json!({"prompt": "x".repeat(BLOCK * MOST * 2)})).len(), MOST);
         assert!(!of(&json!({"text_input": "x".repeat(BLOCK)})).is_empty());
+    }
+
+    #[test]
+    fn only_true_asks_for_a_stream() {
+        for (stream, expected) in
+            [(json!(true), true), (json!(false), false), (json!("true"), false), (json!(null), false)]
+        {
+            let body = json!({"prompt": "p", "stream": stream}).to_string();
+            assert_eq!(Prompt::read(body.as_bytes()).streamed, expected, "{body}");
+        }
     }
 
     proptest! {

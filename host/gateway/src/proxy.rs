@@ -22,7 +22,7 @@ use crate::call::{Call, REQUEST_ID, Request, RequestBody};
 use crate::core::{Core, Deadline};
 use crate::failure::Failure;
 use crate::models::{Lease, Target, Upstream};
-use crate::prompt;
+use crate::prompt::Prompt;
 use crate::served::{Prefill, Served};
 use crate::trace::TRACEPARENT;
 
@@ -34,7 +34,7 @@ const IDLE: Duration = Duration::from_secs(30);
 const KEPT: usize = 256;
 /// Bodies up to here are read before they are sent on, so that they can be sent again.
 pub(crate) const REPLAYED: u64 = 1 << 20;
-/// Whoever reads prompts for a server counts as busy for so long at most.
+/// Whoever reads prompts for a server counts as busy for so long at most, where nothing says that it is done.
 const READING: Duration = Duration::from_secs(5);
 /// Headers that tell a server whom to connect to, as those have agreed upon who share the work of one request.
 const LEADING: [HeaderName; 4] = [
@@ -217,11 +217,11 @@ async fn send(
     let mut retries = call.core.config.retries;
     let began = tokio::time::Instant::now();
     let prompt = match &body {
-        Sent::Whole(bytes) if served.config.by_prefix || served.prefill.is_some() => prompt::blocks(bytes),
-        _ => Vec::new(),
+        Sent::Whole(bytes) if served.config.by_prefix || served.prefill.is_some() => Prompt::read(bytes),
+        _ => Prompt::default(),
     };
     loop {
-        let lease = call.core.lease(served, &prompt, deadline).await?;
+        let lease = call.core.lease(served, &prompt.blocks, deadline).await?;
         let upstream = match lease.target() {
             Target::Upstream(upstream) => upstream.clone(),
             Target::Model(_) => {
@@ -231,12 +231,12 @@ async fn send(
         };
         let mut request = outgoing(call, served, &parts, body.clone(), &upstream, grpc)?;
         let reader = served.prefill.as_ref().and_then(|prefill| {
-            let (reader, address) = prefill.reader(&call.core, &prompt)?;
+            let (reader, address) = prefill.reader(&call.core, &prompt.blocks)?;
             request.headers_mut().insert(prefill.header.clone(), address);
             Some(reader)
         });
         let client = if grpc { &call.core.clients.http2 } else { &call.core.clients.http1 };
-        match deadline.bound(with_reader(client.request(request), reader)).await? {
+        match deadline.bound(with_reader(client.request(request), reader, prompt.streamed)).await? {
             Ok(response) => {
                 served.metrics.predict.observe(began.elapsed().as_secs_f64());
                 return Ok(
@@ -301,17 +301,17 @@ impl Prefill {
     }
 }
 
-/// What a server answers. Whoever reads the prompt has done so when the answer begins, or after a while: one that is not streamed
-/// begins with its end.
-async fn with_reader<T>(answer: impl Future<Output = T>, reader: Option<Lease>) -> T {
+/// What a server answers. Whoever reads the prompt has done so when the answer begins. One that is not streamed begins with its
+/// end: there the reader is taken to be done after a while.
+async fn with_reader<T>(answer: impl Future<Output = T>, reader: Option<Lease>, streamed: bool) -> T {
     let mut answer = std::pin::pin!(answer);
-    if let Some(reader) = reader {
-        let answered = tokio::time::timeout(READING, answer.as_mut()).await;
-        drop(reader);
-        if let Ok(answered) = answered {
-            return answered;
-        }
+    if !streamed
+        && reader.is_some()
+        && let Ok(answered) = tokio::time::timeout(READING, answer.as_mut()).await
+    {
+        return answered;
     }
+    let _reading = reader.filter(|_| streamed);
     answer.await
 }
 

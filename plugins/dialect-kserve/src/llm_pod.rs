@@ -6,7 +6,7 @@ use purlin_serving::container::{self, Arguments};
 
 use crate::llm_config::Combined;
 use crate::names::MODEL_DIR;
-use crate::settings::flag;
+use crate::settings::{flag, without};
 
 /// Where a server of language models listens, as KServe's own description has it.
 const PORT: i64 = 8000;
@@ -71,31 +71,28 @@ impl<'a> Part<'a> {
         let empty = json!({});
         let serving = pod.items(&["containers"]).get(index).unwrap_or(&empty);
         let own_command = !serving.items(&["command"]).is_empty();
-        let declared = serving.items(&["ports"]).first().and_then(|port| port.int(&["containerPort"]));
-        let told = flag(serving.items(&["args"]), "--port").and_then(|port| port.parse().ok());
-        let own_port = declared.or(told);
-        let beside = self.handed_on && !(own_command && own_port.is_none_or(|port| port == PORT));
+        let listened = listened(serving, own_command);
+        let beside = self.handed_on && !(own_command && listened.contains(&PORT));
         if self.handed_on && !beside {
             notes.push(format!(
-                "spec.prefill has no effect but the header {READER}: the command of spec.template listens on port {PORT} itself; \
-                 have it listen on {BEHIND}, or leave it out"
+                "spec.prefill has no effect but the header {READER}: by spec.template its command listens on port {PORT} itself; \
+                 have it listen on {BEHIND} and declare containerPort {BEHIND}, or leave the command out"
             ));
         }
-        let (mut pod, index) = if beside { behind(pod, index) } else { (pod, index) };
+        let mut free = listened.iter().copied().filter(|port| !beside || *port != PORT);
+        let port = free.next().unwrap_or(if beside { BEHIND } else { PORT });
+        let (mut pod, index) = if beside { behind(pod, index, port) } else { (pod, index) };
         let serving = pod.items(&["containers"]).get(index).cloned().unwrap_or_default();
-        let declared = declared.filter(|port| !beside || *port != PORT);
-        let port = own_port.filter(|port| !beside || *port != PORT);
-        let port = port.unwrap_or(if beside { BEHIND } else { PORT });
         let mut changes = Map::new();
         if !own_command {
             changes.insert("command".to_owned(), json!(["vllm", "serve", self.served_from()]));
             changes.insert("args".to_owned(), self.arguments(&serving, port, notes).into());
         }
-        if declared.is_none() {
+        if serving.items(&["ports"]).is_empty() {
             changes.insert("ports".to_owned(), json!([{"containerPort": port, "protocol": "TCP"}]));
         }
-        if beside && !own_command && serving.at(&["readinessProbe"]).is_none() {
-            changes.insert("readinessProbe".to_owned(), probe(port));
+        if beside && serving.at(&["readinessProbe"]).is_none() {
+            changes.insert("readinessProbe".to_owned(), probe(port, own_command));
         }
         if let Some(container) = pod.pointer_mut(&format!("/containers/{index}")) {
             container::merge(container, &changes.into(), Arguments::Replace);
@@ -162,43 +159,54 @@ fn additional(serving: &Value, notes: &mut Vec<String>) -> Vec<Value> {
     Vec::new()
 }
 
-/// A Pod whose server is to have another listen in its place: the server is the first container, and on no port that is not its
-/// own.
-fn behind(mut pod: Value, index: usize) -> (Value, usize) {
+/// The ports that a server listens on, as far as its description says: what it is told, then what is declared, of which those that
+/// KServe's own description has come first. A command of the user's own may be a shell's.
+fn listened(serving: &Value, own_command: bool) -> Vec<i64> {
+    let told = if own_command {
+        let texts = serving.items(&["command"]).iter().chain(serving.items(&["args"]));
+        let words = texts.filter_map(Value::as_str).flat_map(|text| {
+            shlex::split(text).filter(|words| !words.is_empty()).unwrap_or_else(|| vec![text.to_owned()])
+        });
+        flag(&words.map(Value::from).collect::<Vec<_>>(), "--port")
+    } else {
+        flag(serving.items(&["args"]), "--port")
+    };
+    let declared = serving.items(&["ports"]).iter().filter_map(|port| port.int(&["containerPort"]));
+    let mut declared: Vec<i64> = declared.collect();
+    declared.sort_by_key(|port| (*port != PORT, *port != BEHIND));
+    told.and_then(|port| port.parse().ok()).into_iter().chain(declared).collect()
+}
+
+/// A Pod whose server is to have another listen in its place: the server is the first container, and on a port of its own.
+fn behind(mut pod: Value, index: usize, port: i64) -> (Value, usize) {
     let Some(containers) = pod.get_mut("containers").and_then(Value::as_array_mut) else {
         return (pod, index);
     };
     let mut server = containers.remove(index);
+    let number = |declared: &Value| declared.int(&["containerPort"]);
     if let Some(ports) = server.get_mut("ports").and_then(Value::as_array_mut) {
-        ports.retain(|port| port.int(&["containerPort"]) != Some(PORT));
+        if ports.iter().any(|declared| number(declared) == Some(port)) {
+            ports.retain(|declared| number(declared) != Some(PORT));
+        }
+        for declared in ports.iter_mut().filter(|declared| number(declared) == Some(PORT)) {
+            // Its name stays: probes may know it by that.
+            declared["containerPort"] = port.into();
+        }
     }
-    if server.items(&["command"]).is_empty()
-        && let Some(args) = server.get_mut("args").and_then(Value::as_array_mut)
-    {
-        *args = without_port(std::mem::take(args));
+    let args = server.items(&["args"]);
+    if server.items(&["command"]).is_empty() && flag(args, "--port") == Some(PORT.to_string()) {
+        server["args"] = without(args, "--port").into();
     }
     containers.insert(0, server);
     (pod, 0)
 }
 
-/// Arguments that do not say to listen on the port of another.
-fn without_port(args: Vec<Value>) -> Vec<Value> {
-    let port = PORT.to_string();
-    let mut kept: Vec<Value> = Vec::with_capacity(args.len());
-    for argument in args {
-        let joined = argument.as_str().and_then(|text| text.strip_prefix("--port=")) == Some(port.as_str());
-        let apart = argument == port.as_str() && kept.last().is_some_and(|before| before == "--port");
-        if apart {
-            kept.pop();
-        } else if !joined {
-            kept.push(argument);
-        }
+/// What says whether a server can answer, where its Pod does not say it: KServe's own, or, of a command that may be any server's,
+/// that it takes connections.
+fn probe(port: i64, own_command: bool) -> Value {
+    if own_command {
+        return json!({"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 3});
     }
-    kept
-}
-
-/// What says whether a server can answer, where its Pod does not say it: KServe's own.
-fn probe(port: i64) -> Value {
     json!({"httpGet": {"path": "/health", "port": port}, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 60})
 }
 
@@ -305,14 +313,54 @@ mod tests {
     }
 
     #[test]
+    fn a_port_keeps_its_name() {
+        let (made, _) = container(json!({"containers": [{
+            "name": "main", "image": "i", "ports": [{"containerPort": 8000, "name": "http"}],
+            "livenessProbe": {"httpGet": {"path": "/health", "port": "http"}},
+        }]}));
+        let ports = &made["template"]["spec"]["containers"][0]["ports"];
+        assert_eq!(ports, &json!([{"containerPort": 8001, "name": "http"}]));
+        let both = json!({"name": "main", "image": "i", "args": ["--port=9000"], "ports": [
+            {"containerPort": 8000, "name": "http"}, {"containerPort": 9000, "name": "api"}]});
+        let (made, _) = container(json!({"containers": [both]}));
+        let main = &made["template"]["spec"]["containers"][0];
+        assert_eq!(main["ports"], json!([{"containerPort": 9000, "name": "api"}]));
+        assert_eq!(main["readinessProbe"]["httpGet"]["port"], 9000);
+    }
+
+    #[test]
     fn a_command_of_the_users_own_is_believed() {
-        let own = |port: i64| json!({"containers": [{"image": "i", "command": ["x"], "ports": [{"containerPort": port}]}]});
-        let (made, notes) = container(own(9000));
-        assert!(made["template"]["spec"]["initContainers"].to_string().contains("--vllm-port=9000"));
-        assert!(notes.is_empty(), "{notes:?}");
-        let (made, notes) = container(own(8000));
-        assert!(made["template"]["spec"].get("initContainers").is_none());
-        assert!(notes[0].contains("spec.prefill"), "{notes:?}");
+        let own = |server: Value| {
+            let mut server = server;
+            server["image"] = "i".into();
+            container(json!({"containers": [server]}))
+        };
+        for (server, port) in [
+            (json!({"command": ["x"], "ports": [{"containerPort": 9000}]}), 9000),
+            (json!({"command": ["x"], "args": ["--port=9000"]}), 9000),
+            (json!({"command": ["sh", "-c", "exec x serve --port 9000"]}), 9000),
+            (json!({"command": ["x"], "ports": [{"containerPort": 9090}, {"containerPort": 8001}]}), 8001),
+            (json!({"command": ["x"], "args": ["--port=9000"], "ports": [{"containerPort": 9090}]}), 9000),
+            // As in KServe, where the other has the usual port.
+            (json!({"command": ["x"]}), 8001),
+        ] {
+            let (made, notes) = own(server.clone());
+            let pod = &made["template"]["spec"];
+            assert!(pod["initContainers"].to_string().contains(&format!("--vllm-port={port}")), "{server}");
+            assert_eq!(pod["containers"][0]["readinessProbe"]["tcpSocket"]["port"], port, "{server}");
+            assert!(notes.is_empty(), "{notes:?}");
+        }
+        for server in [
+            json!({"command": ["x"], "ports": [{"containerPort": 8000}]}),
+            json!({"command": ["x"], "ports": [{"containerPort": 9090}, {"containerPort": 8000}]}),
+            json!({"command": ["x", "--port", "8000"], "ports": [{"containerPort": 9090}]}),
+            json!({"command": ["sh", "-c"], "args": ["exec x serve --port 8000 --seed=1"]}),
+        ] {
+            let (made, notes) = own(server.clone());
+            assert!(made["template"]["spec"].get("initContainers").is_none(), "{server}");
+            assert!(notes[0].contains("spec.prefill"), "{notes:?}");
+            assert_eq!(made["port"], 8000, "{server}");
+        }
     }
 
     #[test]

@@ -43,8 +43,27 @@ fn is_flag(word: &str) -> bool {
 
 /// The value of a flag. Words of its name may be joined by `-` or by `_`.
 pub(crate) fn flag(args: &[Value], name: &str) -> Option<String> {
-    let same = |argument: &Argument| argument.name.replace('_', "-") == name.replace('_', "-");
-    arguments(args).into_iter().find(same).map(|argument| argument.value)
+    arguments(args).into_iter().find(|argument| same(&argument.name, name)).map(|argument| argument.value)
+}
+
+/// Arguments without a flag and its value.
+pub(crate) fn without(args: &[Value], name: &str) -> Vec<Value> {
+    let mut kept = Vec::with_capacity(args.len());
+    let mut rest = args.iter().peekable();
+    while let Some(argument) = rest.next() {
+        let word = argument.as_str().unwrap_or_default();
+        if same(word, name) {
+            rest.next_if(|next| next.as_str().is_some_and(|next| !is_flag(next)));
+        } else if !word.split_once('=').is_some_and(|(flag, _)| same(flag, name)) {
+            kept.push(argument.clone());
+        }
+    }
+    kept
+}
+
+/// Whether two names are of one flag.
+fn same(one: &str, other: &str) -> bool {
+    one.replace('_', "-") == other.replace('_', "-")
 }
 
 /// The settings of a component: its arguments without those in `used`, then its environment variables that are plain
@@ -101,6 +120,14 @@ mod tests {
             ]
         );
         assert_eq!(pairs(&json!(["--a="])), [pair("--a", "")]);
+    }
+
+    #[test]
+    fn a_flag_goes_with_its_value() {
+        let args =
+            [json!("serve"), json!("--port=1"), json!("--port"), json!("2"), json!("--port"), json!("-x")];
+        assert_eq!(without(&args, "--port"), [json!("serve"), json!("-x")]);
+        assert_eq!(without(&args, "--part"), args);
     }
 
     #[test]

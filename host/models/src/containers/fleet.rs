@@ -1,6 +1,7 @@
 //! The replicas of one model that containers serve: who answers the next request, who waits until there is one, and how
 //! much there is to do.
 
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -63,8 +64,8 @@ struct State {
     replicas: Vec<Arc<Replica>>,
     spread: Spread,
     waiting: usize,
-    /// A request did without a replica, since there was none.
-    missed: bool,
+    /// When a request last did without a replica, since there was none.
+    missed: Option<Instant>,
     /// The replica to look at first, so that equals take turns.
     turn: usize,
     gauge: Gauge,
@@ -99,7 +100,7 @@ impl Fleet {
             replicas: Vec::new(),
             spread: Spread::default(),
             waiting: 0,
-            missed: false,
+            missed: None,
             turn: 0,
             gauge,
         };
@@ -135,7 +136,7 @@ impl Fleet {
                 replica
             })
             .collect();
-        if !state.replicas.is_empty() && std::mem::take(&mut state.missed) {
+        if !state.replicas.is_empty() && state.missed.take().is_some() {
             // Its time without requests begins now.
             state.gauge.requests += 1;
         }
@@ -161,10 +162,10 @@ impl Fleet {
         found.map_or(0, |replica| replica.busy.load(Ordering::SeqCst))
     }
 
-    /// Whether requests wait for a replica, or would have gone to one.
-    pub(crate) fn is_wanted(&self) -> bool {
+    /// Whether requests wait for a replica, or would have gone to one within the time after which a model is idle.
+    pub(crate) fn is_wanted(&self, idle: Duration) -> bool {
         let state = self.state();
-        state.waiting > 0 || state.missed
+        state.waiting > 0 || state.missed.is_some_and(|at| at.elapsed() < idle)
     }
 
     /// A request would have gone to a replica and did without: where there is none, one is wanted for the next.
@@ -174,7 +175,8 @@ impl Fleet {
             return;
         }
         state.gauge.requests += 1;
-        if !std::mem::replace(&mut state.missed, true) {
+        let told = state.missed.replace(Instant::now()).is_some_and(|at| at.elapsed() < RETRY);
+        if !told {
             self.wanted.notify_one();
         }
     }
@@ -193,7 +195,7 @@ impl Fleet {
     /// A lease on the right replica for a prompt, or on the one that has least to do.
     pub(crate) fn try_lease(self: &Arc<Self>, prompt: &[u64]) -> Option<Lease> {
         let known = self.known(prompt);
-        let (lease, replica) = self.take(known.as_deref(), prompt.len())?;
+        let (lease, replica) = self.take(known.as_deref())?;
         if known.is_some() {
             replica.seen().add(prompt);
         }
@@ -214,11 +216,7 @@ impl Fleet {
         Some(replicas.into_iter().map(known).collect())
     }
 
-    fn take(
-        self: &Arc<Self>,
-        known: Option<&[(Arc<Replica>, usize)]>,
-        blocks: usize,
-    ) -> Option<(Lease, Arc<Replica>)> {
+    fn take(self: &Arc<Self>, known: Option<&[(Arc<Replica>, usize)]>) -> Option<(Lease, Arc<Replica>)> {
         let state = &mut *self.state();
         let limit = if state.spread.concurrency == 0 { usize::MAX } else { state.spread.concurrency };
         let count = state.replicas.len();
@@ -233,14 +231,14 @@ impl Fleet {
             Some(known) => {
                 let candidates: Vec<usize> = order.filter(there).collect();
                 let bound = prefix::bound(candidates.iter().map(load).sum(), candidates.len()).min(limit);
-                let unknown = |at: &usize| {
+                let matched = |at: &usize| {
                     let same = |one: &&(Arc<Replica>, usize)| Arc::ptr_eq(&one.0, &state.replicas[*at]);
-                    blocks - known.iter().find(same).map_or(0, |(_, matched)| *matched)
+                    known.iter().find(same).map_or(0, |(_, matched)| *matched)
                 };
                 candidates
                     .into_iter()
                     .filter(|at| load(at) < bound)
-                    .min_by_key(|at| (unknown(at), load(at)))?
+                    .min_by_key(|at| (Reverse(matched(at)), load(at)))?
             }
             None => order.filter(there).filter(|at| load(at) < limit).min_by_key(load)?,
         };
@@ -351,6 +349,8 @@ mod tests {
 
     use super::{Fleet, Spread};
 
+    const IDLE: Duration = Duration::from_secs(60);
+
     fn at(port: u16) -> (String, Upstream) {
         (format!("replica-{port}"), Upstream { http: format!("127.0.0.1:{port}"), grpc: None })
     }
@@ -379,12 +379,12 @@ mod tests {
             async move { fleet.lease(&[]).await.unwrap() }
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
-        assert!(fleet.is_wanted());
+        assert!(fleet.is_wanted(IDLE));
         let mut leases = leases;
         drop(leases.remove(3));
         let lease = waiting.await.unwrap();
         assert_eq!(server(&lease), "127.0.0.1:2");
-        assert!(!fleet.is_wanted());
+        assert!(!fleet.is_wanted(IDLE));
     }
 
     #[tokio::test]
@@ -424,14 +424,19 @@ mod tests {
         let fleet = Fleet::new(Arc::clone(&wanted));
         (0..3).for_each(|_| fleet.miss());
         tokio::time::timeout(Duration::from_secs(5), wanted.notified()).await.unwrap();
-        assert!(fleet.is_wanted());
+        assert!(fleet.is_wanted(IDLE));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert!(
+            !fleet.is_wanted(Duration::from_millis(1)),
+            "nobody asked since: whether it can start or not, it is idle"
+        );
         let load = fleet.load();
         assert_eq!((load.requests, load.concurrency), (3, 0.0), "nobody waits");
         fleet.set(vec![at(7)], &[], Spread::default());
-        assert!(!fleet.is_wanted());
+        assert!(!fleet.is_wanted(IDLE));
         assert_eq!(fleet.load().requests, 1, "it is not idle yet");
         fleet.miss();
-        assert!(!fleet.is_wanted(), "one that is busy is there");
+        assert!(!fleet.is_wanted(IDLE), "one that is busy is there");
     }
 
     #[tokio::test]
@@ -460,7 +465,7 @@ mod tests {
     async fn who_goes_away_while_waiting_leaves_nothing() {
         let fleet = fleet();
         let gone = tokio::time::timeout(Duration::from_millis(10), fleet.lease(&[])).await;
-        assert!(gone.is_err() && !fleet.is_wanted());
+        assert!(gone.is_err() && !fleet.is_wanted(IDLE));
     }
 
     #[tokio::test]

@@ -37,7 +37,7 @@ use tokio::sync::Notify;
 use self::autoscale::Autoscaler;
 use self::fleet::{Fleet, Spread};
 use self::pods::Moves;
-pub(crate) use self::pods::{Files, MODEL};
+pub(crate) use self::pods::{Files, MODEL, problem};
 use self::replace::{Plan, Present};
 use crate::access::ApiAccess;
 
@@ -333,7 +333,7 @@ impl Containers {
             if !self.holdings.holds_namespace(&key.namespace) {
                 // The load that decides is that of the replica which makes the Pods; it must know that others have some.
                 let load = entry.fleet.load();
-                if load.requests > 0 || entry.fleet.is_wanted() {
+                if load.requests > 0 || entry.fleet.is_wanted(idle(&model)) {
                     self.call(&key, &entry, &model).await;
                 }
                 continue;
@@ -342,10 +342,8 @@ impl Containers {
                 let mut scaler = entry.scaler.lock().unwrap_or_else(PoisonError::into_inner);
                 scaler.tick(entry.fleet.load(), entry.fleet.ready(), &model.spec.scaling)
             };
-            if !entry.seen.load(Ordering::SeqCst) && entry.since.elapsed() < STARTING {
-                wanted = wanted.max(1);
-            }
-            if called(&model) || entry.fleet.is_wanted() {
+            let starting = !entry.seen.load(Ordering::SeqCst) && entry.since.elapsed() < STARTING;
+            if starting || called(&model) || entry.fleet.is_wanted(idle(&model)) {
                 wanted = wanted.max(1);
             }
             let before = entry.desired.swap(wanted, Ordering::SeqCst);
@@ -362,11 +360,11 @@ impl Containers {
     /// Brings back models that have requests and no replica.
     async fn wake(&self) {
         for (key, entry) in self.all() {
-            if !entry.fleet.is_wanted() {
+            let model = Arc::clone(&entry.model.read().unwrap_or_else(PoisonError::into_inner));
+            if !entry.fleet.is_wanted(idle(&model)) {
                 continue;
             }
             if !self.holdings.holds_namespace(&key.namespace) {
-                let model = Arc::clone(&entry.model.read().unwrap_or_else(PoisonError::into_inner));
                 self.call(&key, &entry, &model).await;
             } else if entry.desired.load(Ordering::SeqCst) == 0 {
                 entry.desired.store(1, Ordering::SeqCst);
@@ -380,8 +378,7 @@ impl Containers {
     async fn call(&self, key: &ModelKey, entry: &Entry, model: &Model) {
         {
             let mut called = entry.called.lock().unwrap_or_else(PoisonError::into_inner);
-            let often = Duration::from_secs(u64::from(model.spec.scaling.idle_seconds)) / 3;
-            if called.is_some_and(|at| at.elapsed() < often) {
+            if called.is_some_and(|at| at.elapsed() < idle(model) / 3) {
                 return;
             }
             *called = Some(Instant::now());
@@ -436,13 +433,12 @@ fn called(model: &Model) -> bool {
     let Some(at) = model.annotations().get(REQUESTED).and_then(|at| at.parse::<Timestamp>().ok()) else {
         return false;
     };
-    let idle = i64::from(model.spec.scaling.idle_seconds);
-    Timestamp::now().as_second() - at.as_second() < idle
+    Timestamp::now().as_second() - at.as_second() < i64::from(model.spec.scaling.idle_seconds)
 }
 
-/// What keeps the template of a Model from being a Pod.
-pub(crate) fn problem(container: &ModelContainer) -> Option<String> {
-    pods::problem(container)
+/// How long a model goes without requests before it is idle.
+fn idle(model: &Model) -> Duration {
+    Duration::from_secs(model.spec.scaling.idle_seconds.into())
 }
 
 async fn delete(api: &Api<Pod>, name: &str) -> Result<(), KubeError> {

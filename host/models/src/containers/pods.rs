@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use kube::{Resource as _, ResourceExt as _};
 use purlin_gateway::Upstream;
 use purlin_kernel::api::{Model, ModelContainer};
@@ -109,6 +109,7 @@ pub(crate) fn pod(
     set(&mut metadata, "annotations", MADE_FROM, &made_from(model));
     metadata["ownerReferences"] = json!(model.controller_owner_ref(&()).into_iter().collect::<Vec<_>>());
     let mut spec = template.get("spec").cloned().unwrap_or_else(|| json!({}));
+    amounts_as_text(&mut spec);
     let mut beside = false;
     for one in spec["initContainers"].as_array_mut().into_iter().flatten().filter(|one| stays(one)) {
         moved(one, moves);
@@ -148,11 +149,7 @@ fn set(metadata: &mut Value, map: &str, key: &str, value: &str) {
 
 /// The container that listens on the model's port, or the first.
 fn serving(containers: &[Value], port: u16) -> usize {
-    let listens = |container: &Value| {
-        let ports = container["ports"].as_array();
-        ports.is_some_and(|ports| ports.iter().any(|one| one["containerPort"] == json!(port)))
-    };
-    containers.iter().position(listens).unwrap_or(0)
+    containers.iter().position(|container| has_port(container, port)).unwrap_or(0)
 }
 
 /// Adds to the container that serves what it needs to be found: its port, unless one `beside` it listens there and hands on what
@@ -354,25 +351,50 @@ pub(crate) fn trouble(pod: &Pod) -> Option<(String, String)> {
     Some(("Unschedulable".to_owned(), format!("Pod {}: {message}", pod.name_any())))
 }
 
+/// Writes amounts of a Pod as text, as a server does: users write `cpu: 1` as well.
+fn amounts_as_text(spec: &mut Value) {
+    let as_text = |amount: &mut Value| {
+        if let Value::Number(number) = amount {
+            *amount = number.to_string().into();
+        }
+    };
+    let of_resources = |owner: &mut Value| {
+        for kind in ["requests", "limits"] {
+            let amounts = owner.pointer_mut(&format!("/resources/{kind}")).and_then(Value::as_object_mut);
+            amounts.into_iter().flat_map(Map::values_mut).for_each(as_text);
+        }
+    };
+    of_resources(spec);
+    for list in ["containers", "initContainers"] {
+        let containers = spec.get_mut(list).and_then(Value::as_array_mut);
+        containers.into_iter().flatten().for_each(of_resources);
+    }
+    for volume in spec.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
+        volume.pointer_mut("/emptyDir/sizeLimit").into_iter().for_each(as_text);
+    }
+}
+
 /// A template that the API server would refuse, told by the field that is wrong.
 pub(crate) fn problem(container: &ModelContainer) -> Option<String> {
-    let spec: Option<&Map<String, Value>> = container.template.get("spec").and_then(Value::as_object);
-    let containers = spec.and_then(|spec| spec.get("containers")).and_then(Value::as_array);
-    match containers {
-        Some(containers) if !containers.is_empty() => {
-            let odd = containers.iter().position(|container| !container.is_object())?;
-            Some(format!("spec.container.template.spec.containers[{odd}]: a container must be an object"))
-        }
-        _ => Some("spec.container.template.spec.containers: at least one container is required".to_owned()),
+    const FIELD: &str = "spec.container.template";
+    let mut template = Value::Object(container.template.clone());
+    if let Some(spec) = template.get_mut("spec") {
+        amounts_as_text(spec);
+    }
+    match serde_path_to_error::deserialize::<_, PodTemplateSpec>(&template) {
+        Ok(template) if template.spec.as_ref().is_some_and(|spec| !spec.containers.is_empty()) => None,
+        Ok(_) => Some(format!("{FIELD}.spec.containers: at least one container is required")),
+        Err(error) => Some(format!("{FIELD}.{}: {}", error.path(), error.inner())),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::Pod;
     use purlin_kernel::api::{Model, ModelContainer, ModelSpec};
     use serde_json::{Value, json};
 
-    use super::{Files, Moves, is_of, label, listened, pod, upstream};
+    use super::{Files, Moves, is_of, label, listened, pod, problem, upstream};
 
     fn model(container: Value) -> (Model, ModelContainer) {
         let template = json!({"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [container]}});
@@ -492,6 +514,45 @@ mod tests {
         assert_eq!((found.http.as_str(), found.grpc.as_deref()), ("10.1.2.3:8080", Some("10.1.2.3:8081")));
         object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         assert_eq!(upstream(&read(&object)), None);
+    }
+
+    #[test]
+    fn a_template_that_is_no_pod_is_told_by_its_field() {
+        let (_, mut container) = model(json!({
+            "name": "c", "image": "i", "env": [], "ports": [], "resources": {"limits": {"cpu": 1, "memory": "1Gi"}},
+        }));
+        container.template["spec"]["volumes"] = json!([{"name": "v", "emptyDir": {"sizeLimit": 1024}}]);
+        assert_eq!(problem(&container), None);
+        for (at, value, field) in [
+            ("/metadata", json!("text"), "metadata"),
+            ("/metadata", json!([]), "metadata"),
+            ("/metadata/labels", json!({"a": 1}), "metadata.labels.a"),
+            ("/spec", json!(1), "spec"),
+            ("/spec", Value::Null, "spec.containers: at least one"),
+            ("/spec/containers", json!([]), "spec.containers: at least one"),
+            ("/spec/containers/0", json!("c"), "spec.containers[0]"),
+            ("/spec/containers/0/env", json!({"A": "b"}), "spec.containers[0].env"),
+            ("/spec/containers/0/ports", json!([8080]), "spec.containers[0].ports[0]"),
+            ("/spec/volumes", json!({}), "spec.volumes"),
+        ] {
+            let mut template = Value::Object(container.template.clone());
+            *template.pointer_mut(at).unwrap() = value;
+            let wrong =
+                ModelContainer { template: template.as_object().unwrap().clone(), ..container.clone() };
+            let said = problem(&wrong).unwrap_or_default();
+            assert!(said.starts_with(&format!("spec.container.template.{field}")), "{at}: {said}");
+        }
+    }
+
+    #[test]
+    fn amounts_may_be_numbers() {
+        let (model, container) = model(json!({
+            "name": "c", "image": "i", "resources": {"limits": {"cpu": 1}, "requests": {"cpu": 0.5}},
+        }));
+        let pod = pod(&model, &container, 0, &Moves::new(), None);
+        let resources = &pod["spec"]["containers"][0]["resources"];
+        assert_eq!(resources, &json!({"limits": {"cpu": "1"}, "requests": {"cpu": "0.5"}}));
+        serde_json::from_value::<Pod>(pod).unwrap();
     }
 
     #[test]
