@@ -40,6 +40,6 @@ pub use plugin::SandboxedSource;
 pub use trial::PushConfig;
 
 /// An error and what caused it, in one line.
-pub(crate) fn report(error: &dyn std::error::Error) -> String {
+pub fn report(error: &dyn std::error::Error) -> String {
     purlin_registry::with_causes(error.to_string(), error)
 }

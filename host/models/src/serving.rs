@@ -6,17 +6,18 @@
 //!
 //! # Guarantees
 //! A model that could not be loaded for a reason that may pass is tried again, after a pause that grows to a minute. A load that
-//! takes long, or never ends, holds up no other model. The status of an object that did not change is not written again.
+//! takes long, or never ends, holds up no other model, nor does an attempt that panics. The status of an object that did not change is not written again.
 
 mod serve;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Patch, PatchParams};
@@ -85,6 +86,8 @@ enum ServingError {
     Status(#[source] Box<KubeError>),
     #[error("could not make the Pods")]
     Pods(#[source] Box<KubeError>),
+    #[error("it panicked")]
+    Panicked,
 }
 
 impl Serving {
@@ -117,7 +120,7 @@ impl Serving {
                 .reconcile_all_on(regrouped(&serving.served))
                 .with_config(kube::runtime::controller::Config::default().concurrency(16))
                 .graceful_shutdown_on(ending.cancelled_owned());
-            controller.run(reconcile, again, serving.clone()).for_each(|done| {
+            controller.run(attempt, again, serving.clone()).for_each(|done| {
                 if let Err(error) = done {
                     tracing::debug!(%error, "a model is tried again");
                 }
@@ -294,6 +297,12 @@ where
     (store, followed)
 }
 
+/// A reconcile that costs one attempt where it panics.
+async fn attempt(model: Arc<Model>, serving: Arc<Serving>) -> Result<Action, ServingError> {
+    let attempted = AssertUnwindSafe(reconcile(model, serving)).catch_unwind().await;
+    attempted.unwrap_or(Err(ServingError::Panicked))
+}
+
 async fn reconcile(model: Arc<Model>, serving: Arc<Serving>) -> Result<Action, ServingError> {
     let key = ModelKey::new(model.namespace().unwrap_or_default(), model.name_any());
     if model.meta().deletion_timestamp.is_some() {
@@ -340,8 +349,11 @@ async fn reconcile(model: Arc<Model>, serving: Arc<Serving>) -> Result<Action, S
     Ok(verdict.again.map_or_else(Action::await_change, Action::requeue))
 }
 
-fn again(_: Arc<Model>, error: &ServingError, _: Arc<Serving>) -> Action {
-    tracing::warn!(%error, "a model's status is written again");
+fn again(model: Arc<Model>, error: &ServingError, _: Arc<Serving>) -> Action {
+    tracing::warn!(
+        namespace = model.namespace().unwrap_or_default(), model = %model.name_any(),
+        error = %purlin_kernel::report(error), "a model is looked at again"
+    );
     Action::requeue(Duration::from_secs(2))
 }
 
