@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use bytes::Bytes;
+use prost::Message as _;
 use tract_linalg::multithread::Executor;
 use tract_onnx::Onnx;
 use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto, tensor_proto, tensor_shape_proto, type_proto};
 use tract_onnx::prelude::{
-    DatumType, Framework, InferenceModel, InferenceModelExt, RunOptions, TractError, TractResult, TypedModel,
+    DatumType, InferenceModel, InferenceModelExt, RunOptions, TractError, TractResult, TypedModel,
 };
 use tract_onnx::tract_core::internal::ToDim;
 use tract_onnx::tract_core::ops::konst::Const;
@@ -36,12 +38,15 @@ enum Unnamed {
 /// Reads a graph: its interface, its plans, and about how many bytes it takes.
 pub(super) fn read(file: &ModelFile, options: &LoadOptions) -> Result<(Interface, Plans, u64), NnError> {
     let onnx = operators::onnx();
-    let (proto, folder) = parse(&onnx, file)?;
-    let Some(graph) = &proto.graph else {
+    let (mut proto, folder) = parse(file)?;
+    if proto.graph.is_none() {
         return Err(NnError::Unreadable("it is not an ONNX model: it has no graph".to_owned()));
-    };
+    }
     let run = RunOptions { executor: Some(executor(options.threads)), ..RunOptions::default() };
     let parsed = model(&onnx, &proto, folder)?;
+    // The weights are in the parsed model now. What they took here is taken again for what is made of them.
+    let graph = proto.graph.get_or_insert_default();
+    graph.initializer.iter_mut().for_each(|weights| weights.raw_data = Vec::new());
     let inputs = declared_inputs(graph)?;
 
     // Sizes of values within the graph, where the file has them, may be of the batch that it was exported with.
@@ -49,7 +54,7 @@ pub(super) fn read(file: &ModelFile, options: &LoadOptions) -> Result<(Interface
     let mut refused = None;
     for (unnamed, without_sizes) in [(Unnamed::Apart, false), (Unnamed::Batch, false), (Unnamed::Batch, true)]
     {
-        let parsed = if without_sizes { model(&lenient, &proto, folder)? } else { parsed.clone() };
+        let parsed = if without_sizes { model(&lenient, &parse(file)?.0, folder)? } else { parsed.clone() };
         match symbolic(parsed, unnamed).and_then(|model| Plan::new(model.into_typed()?, &run)) {
             Ok(plan) => {
                 let interface = interface(graph, inputs, plan.model(), unnamed)?;
@@ -84,16 +89,18 @@ fn executor(threads: usize) -> Executor {
     if threads > 1 { Executor::multithread_with_name(threads, "tract") } else { Executor::SingleThread }
 }
 
-fn parse<'a>(onnx: &Onnx, file: &'a ModelFile) -> Result<(ModelProto, Option<&'a Path>), NnError> {
+fn parse(file: &ModelFile) -> Result<(ModelProto, Option<&Path>), NnError> {
     match file {
         ModelFile::Memory(content) => {
-            let proto = onnx.proto_model_for_read(&mut content.as_ref()).map_err(unreadable)?;
+            let proto = ModelProto::decode(content.clone())
+                .map_err(|error| NnError::Unreadable(error.to_string()))?;
             Ok((proto, None))
         }
         ModelFile::Path(path) => {
-            let proto = onnx
-                .proto_model_for_path(path)
-                .map_err(|error| NnError::Unreadable(format!("{}: {}", path.display(), causes(&error))))?;
+            let unreadable =
+                |error: &dyn std::error::Error| NnError::Unreadable(format!("{}: {error}", path.display()));
+            let content = std::fs::read(path).map_err(|error| unreadable(&error))?;
+            let proto = ModelProto::decode(Bytes::from(content)).map_err(|error| unreadable(&error))?;
             Ok((proto, path.parent()))
         }
     }
