@@ -71,16 +71,25 @@ impl<'a> Part<'a> {
         let empty = json!({});
         let serving = pod.items(&["containers"]).get(index).unwrap_or(&empty);
         let own_command = !serving.items(&["command"]).is_empty();
-        let listened = listened(serving, own_command);
-        let beside = self.handed_on && !(own_command && listened.contains(&PORT));
+        let (told, declared) = (told(serving, own_command), declared(serving));
+        // What it is told counts, whatever is declared.
+        let usual = told.map_or(declared.contains(&PORT), |port| port == PORT);
+        let beside = self.handed_on && !(own_command && usual);
         if self.handed_on && !beside {
             notes.push(format!(
                 "spec.prefill has no effect but the header {READER}: by spec.template its command listens on port {PORT} itself; \
                  have it listen on {BEHIND} and declare containerPort {BEHIND}, or leave the command out"
             ));
         }
-        let mut free = listened.iter().copied().filter(|port| !beside || *port != PORT);
-        let port = free.next().unwrap_or(if beside { BEHIND } else { PORT });
+        if beside && own_command && told.is_none() && declared.is_empty() {
+            notes.push(format!(
+                "spec.template: its command is taken to listen on port {BEHIND}, behind the {SIDECAR}; declare containerPort where \
+                 it listens elsewhere"
+            ));
+        }
+        let own = if beside { BEHIND } else { PORT };
+        let named = || declared.contains(&own).then_some(own).or(declared.first().copied());
+        let port = if usual { own } else { told.or_else(named).unwrap_or(own) };
         let (mut pod, index) = if beside { behind(pod, index, port) } else { (pod, index) };
         let serving = pod.items(&["containers"]).get(index).cloned().unwrap_or_default();
         let mut changes = Map::new();
@@ -159,22 +168,21 @@ fn additional(serving: &Value, notes: &mut Vec<String>) -> Vec<Value> {
     Vec::new()
 }
 
-/// The ports that a server listens on, as far as its description says: what it is told, then what is declared, of which those that
-/// KServe's own description has come first. A command of the user's own may be a shell's.
-fn listened(serving: &Value, own_command: bool) -> Vec<i64> {
-    let told = if own_command {
-        let texts = serving.items(&["command"]).iter().chain(serving.items(&["args"]));
-        let words = texts.filter_map(Value::as_str).flat_map(|text| {
-            shlex::split(text).filter(|words| !words.is_empty()).unwrap_or_else(|| vec![text.to_owned()])
-        });
-        flag(&words.map(Value::from).collect::<Vec<_>>(), "--port")
-    } else {
-        flag(serving.items(&["args"]), "--port")
-    };
-    let declared = serving.items(&["ports"]).iter().filter_map(|port| port.int(&["containerPort"]));
-    let mut declared: Vec<i64> = declared.collect();
-    declared.sort_by_key(|port| (*port != PORT, *port != BEHIND));
-    told.and_then(|port| port.parse().ok()).into_iter().chain(declared).collect()
+/// The port that a server is told to listen on. A command of the user's own may be a shell's.
+fn told(serving: &Value, own_command: bool) -> Option<i64> {
+    if !own_command {
+        return flag(serving.items(&["args"]), "--port")?.parse().ok();
+    }
+    let texts = serving.items(&["command"]).iter().chain(serving.items(&["args"]));
+    let words = texts.filter_map(Value::as_str).flat_map(|text| {
+        shlex::split(text).filter(|words| !words.is_empty()).unwrap_or_else(|| vec![text.to_owned()])
+    });
+    flag(&words.map(Value::from).collect::<Vec<_>>(), "--port")?.parse().ok()
+}
+
+/// The ports that a server says it has, in its own order.
+fn declared(serving: &Value) -> Vec<i64> {
+    serving.items(&["ports"]).iter().filter_map(|port| port.int(&["containerPort"])).collect()
 }
 
 /// A Pod whose server is to have another listen in its place: the server is the first container, and on a port of its own.
@@ -184,13 +192,27 @@ fn behind(mut pod: Value, index: usize, port: i64) -> (Value, usize) {
     };
     let mut server = containers.remove(index);
     let number = |declared: &Value| declared.int(&["containerPort"]);
+    let mut gone: Vec<Value> = Vec::new();
     if let Some(ports) = server.get_mut("ports").and_then(Value::as_array_mut) {
         if ports.iter().any(|declared| number(declared) == Some(port)) {
-            ports.retain(|declared| number(declared) != Some(PORT));
+            let left: Vec<Value> = ports
+                .extract_if(.., |declared| number(declared) == Some(PORT))
+                .map(|one| one["name"].clone())
+                .collect();
+            gone = left.into_iter().filter(Value::is_string).collect();
         }
         for declared in ports.iter_mut().filter(|declared| number(declared) == Some(PORT)) {
             // Its name stays: probes may know it by that.
             declared["containerPort"] = port.into();
+        }
+    }
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        for way in ["httpGet", "tcpSocket"] {
+            if let Some(at) =
+                server.pointer_mut(&format!("/{probe}/{way}/port")).filter(|at| gone.contains(at))
+            {
+                *at = port.into();
+            }
         }
     }
     let args = server.items(&["args"]);
@@ -321,11 +343,13 @@ mod tests {
         let ports = &made["template"]["spec"]["containers"][0]["ports"];
         assert_eq!(ports, &json!([{"containerPort": 8001, "name": "http"}]));
         let both = json!({"name": "main", "image": "i", "args": ["--port=9000"], "ports": [
-            {"containerPort": 8000, "name": "http"}, {"containerPort": 9000, "name": "api"}]});
+            {"containerPort": 8000, "name": "http"}, {"containerPort": 9000, "name": "api"}],
+            "livenessProbe": {"tcpSocket": {"port": "http"}}});
         let (made, _) = container(json!({"containers": [both]}));
         let main = &made["template"]["spec"]["containers"][0];
         assert_eq!(main["ports"], json!([{"containerPort": 9000, "name": "api"}]));
         assert_eq!(main["readinessProbe"]["httpGet"]["port"], 9000);
+        assert_eq!(main["livenessProbe"]["tcpSocket"]["port"], 9000);
     }
 
     #[test]
@@ -341,8 +365,7 @@ mod tests {
             (json!({"command": ["sh", "-c", "exec x serve --port 9000"]}), 9000),
             (json!({"command": ["x"], "ports": [{"containerPort": 9090}, {"containerPort": 8001}]}), 8001),
             (json!({"command": ["x"], "args": ["--port=9000"], "ports": [{"containerPort": 9090}]}), 9000),
-            // As in KServe, where the other has the usual port.
-            (json!({"command": ["x"]}), 8001),
+            (json!({"command": ["x"], "args": ["--port=9000"], "ports": [{"containerPort": 8000}]}), 9000),
         ] {
             let (made, notes) = own(server.clone());
             let pod = &made["template"]["spec"];
@@ -361,6 +384,25 @@ mod tests {
             assert!(notes[0].contains("spec.prefill"), "{notes:?}");
             assert_eq!(made["port"], 8000, "{server}");
         }
+        // As in KServe, where the other has the usual port.
+        let (made, notes) = own(json!({"command": ["x"]}));
+        assert!(made["template"]["spec"]["initContainers"].to_string().contains("--vllm-port=8001"));
+        assert!(notes[0].contains("8001"), "{notes:?}");
+    }
+
+    #[test]
+    fn ports_for_other_purposes_are_left_alone() {
+        let ports = json!([{"containerPort": 8000, "name": "http"}, {"containerPort": 5600, "name": "nixl"}]);
+        let (made, _) = container(json!({"containers": [{"name": "main", "image": "i", "ports": ports}]}));
+        let main = &made["template"]["spec"]["containers"][0];
+        assert_eq!(main["ports"][0], json!({"containerPort": 8001, "name": "http"}));
+        assert_eq!(main["ports"][1]["containerPort"], 5600);
+        assert_eq!(main["args"], json!(["--served-model-name", "m", "--port", "8001"]));
+        let spec = json!({"template": {"containers": [
+            {"image": "i", "command": ["x"], "ports": [{"containerPort": 8080}, {"containerPort": 8001}]}]}});
+        let combined = Combined { spec, model_name: "m".to_owned(), configs: Vec::new() };
+        let alone = Part::main(&combined, "hf://a/b", true).container(&mut Vec::new());
+        assert_eq!(alone["port"], 8080);
     }
 
     #[test]

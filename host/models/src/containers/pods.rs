@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use kube::{Resource as _, ResourceExt as _};
 use purlin_gateway::Upstream;
 use purlin_kernel::api::{Model, ModelContainer};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::source::Folder;
@@ -109,7 +109,6 @@ pub(crate) fn pod(
     set(&mut metadata, "annotations", MADE_FROM, &made_from(model));
     metadata["ownerReferences"] = json!(model.controller_owner_ref(&()).into_iter().collect::<Vec<_>>());
     let mut spec = template.get("spec").cloned().unwrap_or_else(|| json!({}));
-    amounts_as_text(&mut spec);
     let mut beside = false;
     for one in spec["initContainers"].as_array_mut().into_iter().flatten().filter(|one| stays(one)) {
         moved(one, moves);
@@ -351,36 +350,10 @@ pub(crate) fn trouble(pod: &Pod) -> Option<(String, String)> {
     Some(("Unschedulable".to_owned(), format!("Pod {}: {message}", pod.name_any())))
 }
 
-/// Writes amounts of a Pod as text, as a server does: users write `cpu: 1` as well.
-fn amounts_as_text(spec: &mut Value) {
-    let as_text = |amount: &mut Value| {
-        if let Value::Number(number) = amount {
-            *amount = number.to_string().into();
-        }
-    };
-    let of_resources = |owner: &mut Value| {
-        for kind in ["requests", "limits"] {
-            let amounts = owner.pointer_mut(&format!("/resources/{kind}")).and_then(Value::as_object_mut);
-            amounts.into_iter().flat_map(Map::values_mut).for_each(as_text);
-        }
-    };
-    of_resources(spec);
-    for list in ["containers", "initContainers"] {
-        let containers = spec.get_mut(list).and_then(Value::as_array_mut);
-        containers.into_iter().flatten().for_each(of_resources);
-    }
-    for volume in spec.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
-        volume.pointer_mut("/emptyDir/sizeLimit").into_iter().for_each(as_text);
-    }
-}
-
 /// A template that the API server would refuse, told by the field that is wrong.
 pub(crate) fn problem(container: &ModelContainer) -> Option<String> {
     const FIELD: &str = "spec.container.template";
-    let mut template = Value::Object(container.template.clone());
-    if let Some(spec) = template.get_mut("spec") {
-        amounts_as_text(spec);
-    }
+    let template = Value::Object(container.template.clone());
     match serde_path_to_error::deserialize::<_, PodTemplateSpec>(&template) {
         Ok(template) if template.spec.as_ref().is_some_and(|spec| !spec.containers.is_empty()) => None,
         Ok(_) => Some(format!("{FIELD}.spec.containers: at least one container is required")),
@@ -390,7 +363,6 @@ pub(crate) fn problem(container: &ModelContainer) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::Pod;
     use purlin_kernel::api::{Model, ModelContainer, ModelSpec};
     use serde_json::{Value, json};
 
@@ -542,17 +514,6 @@ mod tests {
             let said = problem(&wrong).unwrap_or_default();
             assert!(said.starts_with(&format!("spec.container.template.{field}")), "{at}: {said}");
         }
-    }
-
-    #[test]
-    fn amounts_may_be_numbers() {
-        let (model, container) = model(json!({
-            "name": "c", "image": "i", "resources": {"limits": {"cpu": 1}, "requests": {"cpu": 0.5}},
-        }));
-        let pod = pod(&model, &container, 0, &Moves::new(), None);
-        let resources = &pod["spec"]["containers"][0]["resources"];
-        assert_eq!(resources, &json!({"limits": {"cpu": "1"}, "requests": {"cpu": "0.5"}}));
-        serde_json::from_value::<Pod>(pod).unwrap();
     }
 
     #[test]

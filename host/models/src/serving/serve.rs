@@ -234,7 +234,7 @@ impl Serving {
     ) -> Result<Verdict, ServingError> {
         let containers = &self.served.containers;
         if let Some(problem) = crate::containers::problem(container) {
-            containers.remove(key);
+            // The Pods of the description before go on answering.
             return Ok(Verdict::unresolved("InvalidSpec", problem, None));
         }
         let files = match self.files(key, model).await {
