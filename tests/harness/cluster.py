@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 
 from . import ports, processes
+from .metrics import total
 from .real import SCRIPTS, Real
 from .server import STOP_LIMIT, binary
 from .wait import until
@@ -140,12 +141,7 @@ class Replica(Process):
 
     def metric(self, name, labels=""):
         """The sum of a metric's samples whose labels contain the text."""
-        total = 0.0
-        for line in self.get("/metrics")[1].splitlines():
-            sample, _, value = line.rpartition(" ")
-            if sample.split("{")[0] == f"purlin_kernel_{name}" and labels in sample:
-                total += float(value)
-        return total
+        return total(self.get("/metrics")[1], f"purlin_kernel_{name}", labels)
 
 
 class Node(Process):

@@ -153,16 +153,16 @@ pub enum Absent {
     Awaited,
 }
 
-/// What `find` finds among the plugins, or why it finds nothing. `awaited` says whether some are being loaded.
-pub fn find<T>(find: impl Fn() -> Option<T>, awaited: impl FnOnce() -> bool) -> Result<T, Absent> {
-    if let Some(found) = find() {
+/// What `look` finds among the plugins, or why it finds nothing. `awaited` says whether some are being loaded.
+pub fn find<T>(look: impl Fn() -> Option<T>, awaited: impl FnOnce() -> bool) -> Result<T, Absent> {
+    if let Some(found) = look() {
         return Ok(found);
     }
     if awaited() {
         return Err(Absent::Awaited);
     }
     // It may have come in between.
-    find().ok_or(Absent::Missing)
+    look().ok_or(Absent::Missing)
 }
 
 /// One word for a condition about a call that gave no answer.

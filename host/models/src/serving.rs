@@ -6,7 +6,8 @@
 //!
 //! # Guarantees
 //! A model that could not be loaded for a reason that may pass is tried again, after a pause that grows to a minute. A load that
-//! takes long, or never ends, holds up no other model, nor does an attempt that panics. The status of an object that did not change is not written again.
+//! takes long, or never ends, holds up no other model, nor does an attempt that panics. The status of an object that did not
+//! change is not written again.
 
 mod serve;
 

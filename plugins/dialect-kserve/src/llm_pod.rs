@@ -87,9 +87,9 @@ impl<'a> Part<'a> {
                  it listens elsewhere"
             ));
         }
-        let own = if beside { BEHIND } else { PORT };
-        let named = || declared.contains(&own).then_some(own).or(declared.first().copied());
-        let port = if usual { own } else { told.or_else(named).unwrap_or(own) };
+        let expected = if beside { BEHIND } else { PORT };
+        let named = || declared.contains(&expected).then_some(expected).or(declared.first().copied());
+        let port = if usual { expected } else { told.or_else(named).unwrap_or(expected) };
         let (mut pod, index) = if beside { behind(pod, index, port) } else { (pod, index) };
         let serving = pod.items(&["containers"]).get(index).cloned().unwrap_or_default();
         let mut changes = Map::new();
@@ -170,14 +170,17 @@ fn additional(serving: &Value, notes: &mut Vec<String>) -> Vec<Value> {
 
 /// The port that a server is told to listen on. A command of the user's own may be a shell's.
 fn told(serving: &Value, own_command: bool) -> Option<i64> {
-    if !own_command {
-        return flag(serving.items(&["args"]), "--port")?.parse().ok();
-    }
-    let texts = serving.items(&["command"]).iter().chain(serving.items(&["args"]));
-    let words = texts.filter_map(Value::as_str).flat_map(|text| {
-        shlex::split(text).filter(|words| !words.is_empty()).unwrap_or_else(|| vec![text.to_owned()])
-    });
-    flag(&words.map(Value::from).collect::<Vec<_>>(), "--port")?.parse().ok()
+    let args = serving.items(&["args"]);
+    let said = if own_command {
+        let texts = serving.items(&["command"]).iter().chain(args).filter_map(Value::as_str);
+        let words = texts.flat_map(|text| {
+            shlex::split(text).filter(|words| !words.is_empty()).unwrap_or_else(|| vec![text.to_owned()])
+        });
+        flag(&words.map(Value::from).collect::<Vec<_>>(), "--port")
+    } else {
+        flag(args, "--port")
+    };
+    said?.parse().ok()
 }
 
 /// The ports that a server says it has, in its own order.
@@ -195,11 +198,8 @@ fn behind(mut pod: Value, index: usize, port: i64) -> (Value, usize) {
     let mut gone: Vec<Value> = Vec::new();
     if let Some(ports) = server.get_mut("ports").and_then(Value::as_array_mut) {
         if ports.iter().any(|declared| number(declared) == Some(port)) {
-            let left: Vec<Value> = ports
-                .extract_if(.., |declared| number(declared) == Some(PORT))
-                .map(|one| one["name"].clone())
-                .collect();
-            gone = left.into_iter().filter(Value::is_string).collect();
+            let left = ports.extract_if(.., |declared| number(declared) == Some(PORT));
+            gone = left.map(|one| one["name"].clone()).filter(Value::is_string).collect();
         }
         for declared in ports.iter_mut().filter(|declared| number(declared) == Some(PORT)) {
             // Its name stays: probes may know it by that.
@@ -354,8 +354,7 @@ mod tests {
 
     #[test]
     fn a_command_of_the_users_own_is_believed() {
-        let own = |server: Value| {
-            let mut server = server;
+        let own = |mut server: Value| {
             server["image"] = "i".into();
             container(json!({"containers": [server]}))
         };

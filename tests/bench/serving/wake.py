@@ -8,13 +8,11 @@ import time
 import numpy
 import onnx
 import requests
+from harness.metrics import total
 from harness.wait import until
 from onnx import TensorProto, helper, numpy_helper
 
 from .services import purlin, service
-
-# Counts the models that were loaded.
-LOADS = 'purlin_models_loads_total{outcome="success"}'
 
 # 64 -> 1600 -> 1500 -> 10 in FP32: 10.0 MB.
 LAYERS = (64, 1600, 1500, 10)
@@ -63,16 +61,18 @@ def measure(flags):
             for name in names:
                 server.ready(name)
             with requests.Session() as session:
+                loaded = lambda: total(server.server.metrics(), "purlin_models_loaded")
+                loads = lambda: total(server.server.metrics(), "purlin_models_loads_total", 'outcome="success"')
                 for _ in range(flags.rounds):
-                    until("no model is in memory", lambda: counted(server, "purlin_models_loaded") == 0, 90, interval=0.2)
-                    before = counted(server, LOADS)
+                    until("no model is in memory", lambda: loaded() == 0, 90, interval=0.2)
+                    before = loads()
                     for name in names:
                         began = time.perf_counter()
                         got = session.post(server.url(name), data=answer, timeout=30)
                         took.append((time.perf_counter() - began) * 1000)
                         assert got.status_code == 200, got.text
                     # What was in memory all along would be no wake.
-                    assert counted(server, LOADS) - before == len(names)
+                    assert loads() - before == len(names)
     took.sort()
     at = lambda share: took[min(len(took) - 1, int(len(took) * share))]
     found = {"model_bytes": size, "samples": len(took), "p50_ms": at(0.5), "p99_ms": at(0.99), "max_ms": took[-1]}
@@ -81,9 +81,3 @@ def measure(flags):
         "ratios": {"limit": 50 / found["p99_ms"]},
         "better": "ratio above 1: within the limit of 50 ms",
     }
-
-
-def counted(server, sample):
-    """The value of a metric."""
-    lines = server.server.metrics().splitlines()
-    return next((float(line.split()[-1]) for line in lines if line.split()[:-1] == [sample]), 0.0)

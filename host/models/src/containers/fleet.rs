@@ -16,6 +16,9 @@ use super::prefix::{self, Seen};
 /// How long a server that did not answer is left alone before it is looked at again.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// Of requests that miss a replica so soon after another nobody is told.
+const TOLD: Duration = Duration::from_millis(50);
+
 /// Requests that wait for a replica at most.
 const MAX_WAITING: usize = 10_000;
 
@@ -175,7 +178,7 @@ impl Fleet {
             return;
         }
         state.gauge.requests += 1;
-        let told = state.missed.replace(Instant::now()).is_some_and(|at| at.elapsed() < RETRY);
+        let told = state.missed.replace(Instant::now()).is_some_and(|at| at.elapsed() < TOLD);
         if !told {
             self.wanted.notify_one();
         }
