@@ -210,9 +210,10 @@ async fn admit<I: Invocation>(
     let deadline = latest(Instant::now());
     let core = Arc::clone(plugin);
     let call = async move {
-        let _held = (place, slot, core.host.ticker.running(), InFlight::new(&core));
+        let _held = (place, slot, InFlight::new(&core));
         let account = origin.account.clone();
-        quota::charged(account, in_instance(&core, origin, deadline, invocation)).await
+        let answer = quota::charged(account, in_instance(&core, origin, deadline, invocation));
+        core.host.ticker.during(answer).await
     };
     plugin.host.crew.run(call).await?
 }
@@ -252,10 +253,9 @@ async fn in_instance<I: Invocation>(
 pub(crate) async fn probe(plugin: &Arc<Core>) -> Result<(), CallError> {
     let core = Arc::clone(plugin);
     let probe = async move {
-        let _running = core.host.ticker.running();
         let origin = Origin::outermost(&core, &Subject::none());
         let mut store = store(&core, origin, Instant::now() + core.limits.deadline, None);
-        let loaded = match core.pre.instantiate_async(&mut store).await {
+        let loaded = match core.host.ticker.during(core.pre.instantiate_async(&mut store)).await {
             Ok(instance) => core.exports.check(&mut store, &instance),
             Err(error) => Err(error),
         };

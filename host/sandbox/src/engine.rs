@@ -3,6 +3,8 @@
 //! that hold a model and are kept. The settings here are what "no ambient authority" and "bounded" mean in code: no
 //! threads, no nondeterminism that a plugin could read, every pool of a fixed size.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -112,7 +114,7 @@ fn settings(allocation: InstanceAllocationStrategy) -> wasmtime::Config {
     settings
 }
 
-/// Moves the engine's clock on while calls run. Its thread ends when it is dropped.
+/// Moves the engine's clock on while calls compute. Its thread ends when it is dropped.
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -125,9 +127,9 @@ struct Shared {
 }
 
 /// While it lives, the clock runs.
-pub(crate) struct Running(Arc<Shared>);
+struct Running<'a>(&'a Shared);
 
-impl Drop for Running {
+impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::SeqCst);
     }
@@ -148,16 +150,27 @@ impl Ticker {
         Ok(Ticker { shared, thread: Some(thread) })
     }
 
-    /// Keeps the clock running until the guard is dropped.
-    pub(crate) fn running(&self) -> Running {
+    /// Keeps the clock running while `call` has a thread. While it waits for the host there is nothing to interrupt, and
+    /// what it waits for would lose time to each tick.
+    pub(crate) async fn during<T>(&self, call: impl Future<Output = T>) -> T {
+        let mut call = pin!(call);
+        poll_fn(|context| {
+            let _running = self.running();
+            call.as_mut().poll(context)
+        })
+        .await
+    }
+
+    fn running(&self) -> Running<'_> {
         self.shared.running.fetch_add(1, Ordering::SeqCst);
         // Either the ticker sees the count that was just raised, or this sees that it went to sleep.
-        if self.shared.asleep.swap(false, Ordering::SeqCst)
+        if self.shared.asleep.load(Ordering::SeqCst)
+            && self.shared.asleep.swap(false, Ordering::SeqCst)
             && let Some(thread) = &self.thread
         {
             thread.thread().unpark();
         }
-        Running(Arc::clone(&self.shared))
+        Running(&self.shared)
     }
 }
 

@@ -98,7 +98,7 @@ impl ModelInstance {
             Ok(Ok((functions, model, convert::metadata(metadata)?)))
         };
         let loaded = clock.run(loading).await;
-        let (functions, model, metadata) = clock.finish(&plugin, &store, loaded)?;
+        let (functions, model, metadata) = clock.finish(&store, loaded)?;
         let timeout = request.timeout;
         let instance = ModelInstance { plugin, store, functions, model, timeout, sound: true, _place: place };
         Ok((instance, metadata))
@@ -178,7 +178,7 @@ impl ModelInstance {
         clock: Clock,
         answer: wasmtime::Result<Result<T, Fault>>,
     ) -> Result<T, CallError> {
-        let answer = clock.finish(&self.plugin, &self.store, answer);
+        let answer = clock.finish(&self.store, answer);
         self.sound = matches!(answer, Ok(_) | Err(CallError::Fault(_)));
         answer
     }
@@ -200,43 +200,43 @@ impl Functions {
     }
 }
 
-/// The time of one call: from when until when, and that the engine's clock runs meanwhile.
+/// The time of one call: from when until when.
 struct Clock {
+    plugin: Arc<Core>,
     function: &'static str,
     started: Instant,
     timeout: Duration,
-    _running: crate::engine::Running,
 }
 
 impl Clock {
     fn start(
-        plugin: &Core,
+        plugin: &Arc<Core>,
         store: &mut Store<CallState>,
         function: &'static str,
         timeout: Duration,
     ) -> Clock {
         let started = Instant::now();
         call::renew(store, started + timeout);
-        Clock { function, started, timeout, _running: plugin.host.ticker.running() }
+        Clock { plugin: Arc::clone(plugin), function, started, timeout }
     }
 
     /// Ends what waits for the host for too long; the engine's clock ends what computes for too long.
     async fn run<T>(&self, call: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
         let until = self.started + self.timeout;
-        tokio::time::timeout_at(until.into(), call).await.unwrap_or_else(|_| Err(call::deadline_passed()))
+        let call = tokio::time::timeout_at(until.into(), self.plugin.host.ticker.during(call));
+        call.await.unwrap_or_else(|_| Err(call::deadline_passed()))
     }
 
     fn finish<T>(
         &self,
-        plugin: &Arc<Core>,
         store: &Store<CallState>,
         answer: wasmtime::Result<Result<T, Fault>>,
     ) -> Result<T, CallError> {
         let answer = match answer {
             Ok(answer) => answer.map_err(|fault| CallError::Fault(convert::shown(fault))),
-            Err(error) => Err(call::verdict(plugin, store.data(), self.function, self.timeout, &error)),
+            Err(error) => Err(call::verdict(&self.plugin, store.data(), self.function, self.timeout, &error)),
         };
-        call::report(plugin, Some(Stage::ServingRuntime), self.function, &answer, self.started);
+        call::report(&self.plugin, Some(Stage::ServingRuntime), self.function, &answer, self.started);
         answer
     }
 }
