@@ -28,7 +28,7 @@ lint: ## Formatting and lints, as CI demands them
 
 unit: ## Tests of the host crates, some against a real kube-apiserver
 	tests/serving/build.sh
-	tests/real/with.sh cargo test --locked --workspace
+	library=$$(scripts/onnxruntime.sh) && PURLIN_ONNXRUNTIME=$$library tests/real/with.sh cargo test --locked --workspace
 
 plugins: ## Build the plugins and write plugins/dist
 	scripts/plugins.sh build

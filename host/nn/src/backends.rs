@@ -49,7 +49,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             preference: Preference::default(),
-            threads: std::thread::available_parallelism().map_or(2, usize::from),
+            threads: crate::processors(),
             queue: 256,
             inline_below: Duration::from_micros(200),
         }
@@ -320,7 +320,7 @@ impl LoadedGraph {
             return self.timed(&inputs, bytes);
         }
         let graph = self.clone();
-        self.crew.run(move || graph.timed(&inputs, bytes)).await
+        self.crew.run(self.graph.width(), move || graph.timed(&inputs, bytes)).await
     }
 
     fn timed(&self, inputs: &[(String, Tensor)], bytes: u64) -> Result<Vec<(String, Tensor)>, NnError> {

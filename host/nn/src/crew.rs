@@ -1,5 +1,9 @@
 //! Threads that compute for callers who must not be blocked. A computation that is too long for the caller's thread
 //! waits here in a bounded queue; one whose caller went away before it began is left out.
+//!
+//! A computation may be wide: its backend spreads it over threads of its own. Wide ones together are never wider than the
+//! crew, or each would wait for threads that compute for another; one alone may be as wide as it likes. Narrow ones do not
+//! wait for wide ones, nor the other way round, so that a long and wide computation holds up no short one.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,6 +17,8 @@ use crate::error::NnError;
 /// A computation that waits, and whether its caller has gone away.
 struct Job {
     run: Box<dyn FnOnce() + Send>,
+    /// How many threads a wide one keeps busy; 0 for a narrow one.
+    width: usize,
     gone: Arc<AtomicBool>,
 }
 
@@ -42,12 +48,28 @@ struct State {
     queue: VecDeque<Job>,
     started: usize,
     idle: usize,
+    /// The widths of the wide computations that go on, added up.
+    wide: usize,
     closed: bool,
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first in the queue for which there is room. A wide one that waits is not overtaken by less wide ones.
+    fn next(&self, state: &mut State) -> Option<Job> {
+        let mut held = false;
+        let room = |job: &Job| {
+            let room = job.width == 0 || !held && (state.wide == 0 || state.wide + job.width <= self.threads);
+            held |= !room;
+            room
+        };
+        let place = state.queue.iter().position(room)?;
+        let job = state.queue.remove(place)?;
+        state.wide += job.width;
+        Some(job)
     }
 }
 
@@ -58,28 +80,31 @@ impl Crew {
         Crew { shared: Arc::new(shared) }
     }
 
-    /// Runs on one of the threads. Dropping the future before the work began takes it out of the queue's work.
+    /// Runs on one of the threads what keeps so many busy, its own among them. Dropping the future before the work began
+    /// takes it out of the queue's work.
     ///
     /// # Errors
     /// [`NnError::Overloaded`] at once, where the queue is full.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        width: usize,
         work: impl FnOnce() -> Result<T, NnError> + Send + 'static,
     ) -> Result<T, NnError> {
-        self.run_within(self.shared.limit, work).await
+        self.run_within(self.shared.limit, width, work).await
     }
 
-    /// [`Crew::run`], but never refused: for the next step of something that was let in.
+    /// [`Crew::run`] of something narrow, but never refused: for the next step of something that was let in.
     pub(crate) async fn run_admitted<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, NnError> + Send + 'static,
     ) -> Result<T, NnError> {
-        self.run_within(usize::MAX, work).await
+        self.run_within(usize::MAX, 1, work).await
     }
 
     async fn run_within<T: Send + 'static>(
         &self,
         limit: usize,
+        width: usize,
         work: impl FnOnce() -> Result<T, NnError> + Send + 'static,
     ) -> Result<T, NnError> {
         let (answer, answered) = oneshot::channel();
@@ -90,7 +115,8 @@ impl Crew {
                 let _ = answer.send(work());
             }
         });
-        self.enqueue(Job { run, gone: caller.0.clone() }, limit)?;
+        let width = if width > 1 { width } else { 0 };
+        self.enqueue(Job { run, width, gone: caller.0.clone() }, limit)?;
         let gone = |_| NnError::Failed("its thread ended before it was done".to_owned());
         answered.await.map_err(gone)?
     }
@@ -137,9 +163,9 @@ fn work_off(shared: &Shared) {
     loop {
         let mut state = shared.state();
         let job = loop {
-            match state.queue.pop_front() {
+            match shared.next(&mut state) {
                 Some(job) => break job,
-                None if state.closed => return,
+                None if state.closed && state.queue.is_empty() => return,
                 None => {
                     state.idle += 1;
                     state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -152,6 +178,11 @@ fn work_off(shared: &Shared) {
         if catch_unwind(AssertUnwindSafe(job.run)).is_err() {
             tracing::error!("a computation panicked");
         }
+        if job.width > 0 {
+            shared.state().wide -= job.width;
+            // Any of those that wait for room may have it now; this thread takes one itself.
+            shared.work.notify_all();
+        }
     }
 }
 
@@ -160,6 +191,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
+    use std::time::Duration;
 
     use super::Crew;
     use crate::error::NnError;
@@ -177,7 +209,7 @@ mod tests {
                     let _ = held.recv();
                     Ok(1)
                 };
-                crew.run(work).await
+                crew.run(1, work).await
             }
         });
         begun.await.unwrap();
@@ -187,23 +219,65 @@ mod tests {
             let ran = ran.clone();
             move || Ok(ran.fetch_add(1, Ordering::SeqCst))
         };
-        let mut second = Box::pin(crew.run(count(&ran)));
+        let mut second = Box::pin(crew.run(1, count(&ran)));
         assert!(futures::poll!(&mut second).is_pending());
-        let refused = crew.run(count(&ran)).await;
+        let refused = crew.run(1, count(&ran)).await;
         assert!(matches!(refused, Err(NnError::Overloaded { waiting: 1 })), "{refused:?}");
 
         drop(second);
         release.send(()).unwrap();
         assert_eq!(first.await.unwrap().unwrap(), 1);
-        assert_eq!(crew.run(|| Ok(2)).await.unwrap(), 2);
+        assert_eq!(crew.run(1, || Ok(2)).await.unwrap(), 2);
         assert_eq!(ran.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn wide_computations_take_turns_and_hold_up_no_narrow_one() {
+        let crew = Arc::new(Crew::new(4, 16));
+        let start = |width: usize| {
+            let (crew, (release, held)) = (crew.clone(), mpsc::channel::<()>());
+            let (began, begun) = tokio::sync::oneshot::channel();
+            let work = move || {
+                let _ = began.send(());
+                let _ = held.recv();
+                Ok(())
+            };
+            (tokio::spawn(async move { crew.run(width, work).await }), begun, release)
+        };
+        let patience = Duration::from_millis(50);
+
+        let (first, begun, release_first) = start(3);
+        begun.await.unwrap();
+        let (second, mut second_begun, release_second) = start(9);
+        assert!(tokio::time::timeout(patience, &mut second_begun).await.is_err(), "3 and 9 are more than 4");
+        let (third, mut third_begun, release_third) = start(1);
+        (&mut third_begun).await.unwrap();
+        let (fourth, mut fourth_begun, release_fourth) = start(2);
+        assert!(tokio::time::timeout(patience, &mut fourth_begun).await.is_err(), "not before the second");
+
+        release_first.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        second_begun.await.unwrap();
+        assert!(tokio::time::timeout(patience, &mut fourth_begun).await.is_err(), "9 and 2 are more than 4");
+        release_second.send(()).unwrap();
+        second.await.unwrap().unwrap();
+        fourth_begun.await.unwrap();
+        let (fifth, fifth_begun, release_fifth) = start(2);
+        fifth_begun.await.unwrap();
+
+        for (held, release) in [(third, release_third), (fourth, release_fourth), (fifth, release_fifth)] {
+            release.send(()).unwrap();
+            held.await.unwrap().unwrap();
+        }
     }
 
     #[tokio::test]
     async fn a_panic_costs_the_one_computation() {
         let crew = Crew::new(1, 1);
-        let failed = crew.run(|| -> Result<(), NnError> { panic!("on purpose") }).await;
-        assert!(matches!(failed, Err(NnError::Failed(_))), "{failed:?}");
-        assert_eq!(crew.run(|| Ok(3)).await.unwrap(), 3);
+        for width in [1, 2] {
+            let failed = crew.run(width, || -> Result<(), NnError> { panic!("on purpose") }).await;
+            assert!(matches!(failed, Err(NnError::Failed(_))), "{failed:?}");
+        }
+        assert_eq!(crew.run(1, || Ok(3)).await.unwrap(), 3);
     }
 }

@@ -23,3 +23,8 @@ pub use model::{
     InferResponse, InvalidField, Message, ModelMetadata, Parameter, Prompt, ServedModel, Tasks,
 };
 pub use tensor::{Datatype, Shape, Tensor, TensorError};
+
+/// How many processors this process may use: its affinity and its control group's quota counted.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}

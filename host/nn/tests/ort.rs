@@ -137,6 +137,37 @@ fn many_threads_compute_at_once_and_outputs_outlive_the_graph() {
 }
 
 #[test]
+fn what_is_spread_over_threads_is_wide_and_what_is_small_is_not() {
+    let Some(ort) = library() else { return };
+    let processors = std::thread::available_parallelism().unwrap().get();
+    let graph = load(&ort, "matmul").unwrap();
+    let run = |size: u64| {
+        let ones = Tensor::of_floats(vec![size, size], &vec![1.0; (size * size) as usize]).unwrap();
+        graph.compute(&[("a".to_owned(), ones.clone()), ("b".to_owned(), ones)]).unwrap();
+    };
+    assert_eq!(graph.width(), processors, "what is not known is computed alone");
+    // One that loses its processor in the middle takes long too.
+    let narrow = || {
+        (0..100).any(|_| {
+            run(8);
+            graph.width() == 1
+        })
+    };
+    assert!(narrow());
+    // Until it was looked at with no other test in the pool, and with processors free for the pool's threads.
+    let wide = (0..600).any(|number| {
+        run(1024);
+        number >= 8 && graph.width() >= processors.min(2)
+    });
+    assert!(wide, "{}", graph.width());
+    assert!(narrow());
+    let own = ort
+        .load(&ModelFile::Path(path("matmul.onnx")), &LoadOptions { device: Device::Cpu, threads: 3 })
+        .unwrap();
+    assert_eq!(own.width(), 3);
+}
+
+#[test]
 fn what_is_missing_is_said_and_nothing_crashes() {
     // Another process, since a process has one library.
     let folder = tempfile::tempdir().unwrap();

@@ -139,6 +139,12 @@ pub trait Graph: Send + Sync {
     /// About how much memory it holds, in bytes, weights included.
     fn memory(&self) -> u64;
 
+    /// About how many threads a computation keeps busy, the caller's among them. Computations that use many threads get in
+    /// each other's way if there are more of them at once than processors for their threads.
+    fn width(&self) -> usize {
+        1
+    }
+
     /// Computes all outputs. Inputs may come in any order. Blocks until done.
     ///
     /// # Errors

@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ort::environment::{Environment, GlobalThreadPoolOptions};
+use ort::environment::Environment;
 
 use super::guarded;
+use super::pool::Pool;
 
 /// Where distributions and people put it, beside where the dynamic linker looks.
 const FOLDERS: &[&str] = &[
@@ -22,6 +23,8 @@ const FOLDERS: &[&str] = &[
 /// ONNX Runtime, loaded.
 pub(super) struct Library {
     pub(super) environment: Environment,
+    /// Shared by the graphs that have no threads of their own.
+    pub(super) pool: Pool,
     pub(super) path: PathBuf,
 }
 
@@ -87,12 +90,12 @@ fn open(path: &Path) -> Result<Library, String> {
     }
     guarded(|| {
         let builder = ort::init_from(path).map_err(|error| error.to_string())?;
-        let threads =
-            GlobalThreadPoolOptions::default().with_spin_control(false).map_err(|error| error.to_string())?;
+        let pool = Pool::new();
+        let threads = pool.options().map_err(|error| error.to_string())?;
         let builder = builder.with_name("purlin").with_telemetry(false).with_global_thread_pool(threads);
         let environment = builder.build().map_err(|error| error.to_string())?;
         tracing::info!(path = %path.display(), build = ort::info(), "loaded ONNX Runtime");
-        Ok(Library { environment, path: path.to_owned() })
+        Ok(Library { environment, pool, path: path.to_owned() })
     })?
 }
 

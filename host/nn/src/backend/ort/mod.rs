@@ -4,6 +4,7 @@
 
 mod call;
 mod library;
+mod pool;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::error::NnError;
 use crate::tensor::{Datatype, Tensor};
 use call::Prepared;
 use library::Library;
+use pool::Width;
 
 /// ONNX by ONNX Runtime.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +76,12 @@ impl Ort {
         let names: Vec<_> = session.inputs().iter().map(dimension_names).collect();
         let prepared = Prepared::new(session, &inputs, &outputs)?;
         let interface = Interface::new(inputs, outputs, &names);
-        Ok(Arc::new(OrtGraph { interface, prepared, memory: bytes(file) }))
+        let width = match (options.device, options.threads) {
+            (Device::Cpu, 0) => Width::of_pool(library.pool.clone()),
+            (Device::Cpu, threads) => Width::fixed(threads),
+            (Device::Gpu, _) => Width::fixed(1),
+        };
+        Ok(Arc::new(OrtGraph { interface, prepared, width, memory: bytes(file) }))
     }
 
     fn builder(&self, library: &Library, options: &LoadOptions) -> Result<SessionBuilder, String> {
@@ -151,6 +158,7 @@ fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
 struct OrtGraph {
     interface: Interface,
     prepared: Prepared,
+    width: Width,
     memory: u64,
 }
 
@@ -167,9 +175,13 @@ impl Graph for OrtGraph {
         self.memory
     }
 
+    fn width(&self) -> usize {
+        self.width.threads()
+    }
+
     fn compute(&self, inputs: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>, NnError> {
         let arranged = self.interface.arrange(inputs)?;
-        let outputs = self.prepared.run(&arranged)?;
+        let outputs = self.width.watch(|| self.prepared.run(&arranged))?;
         let names = self.interface.outputs.iter().map(|info| info.name.clone());
         Ok(names.zip(outputs).collect())
     }
