@@ -1,5 +1,6 @@
-"""ONNX Runtime called directly: texts to vectors again and again, as fast as it goes. Prints texts a second, with the texts'
-tokens made each time and with these made once. Usage: direct.py FOLDER THREADS SECONDS < TEXTS (JSON)."""
+"""ONNX Runtime called directly: texts to vectors again and again, as fast as it goes. The first line that it reads has the texts
+(JSON); after each further one, a number of seconds, it prints texts a second, with the texts' tokens made each time and with these
+made once. Usage: direct.py FOLDER THREADS"""
 
 import json
 import pathlib
@@ -10,8 +11,8 @@ import numpy
 import onnxruntime
 import tokenizers
 
-folder, threads, seconds = pathlib.Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-texts = json.load(sys.stdin)
+folder, threads = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+texts = json.loads(sys.stdin.readline())
 tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
 tokenizer.enable_truncation(256)
 tokenizer.enable_padding()
@@ -35,8 +36,7 @@ def embed():
     return pooled / numpy.linalg.norm(pooled, axis=1, keepdims=True)
 
 
-def rate(work):
-    work()
+def rate(work, seconds):
     calls, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
         work()
@@ -45,4 +45,8 @@ def rate(work):
 
 
 once = tensors()
-print(json.dumps({"texts_per_s": rate(embed), "graph_texts_per_s": rate(lambda: session.run(None, once))}))
+embed()
+for line in sys.stdin:
+    seconds = float(line)
+    answer = {"texts_per_s": rate(embed, seconds), "graph_texts_per_s": rate(lambda: session.run(None, once), seconds)}
+    print(json.dumps(answer), flush=True)
