@@ -319,8 +319,8 @@ impl LoadedGraph {
         if self.pace.expected(bytes).is_some_and(|expected| expected < self.inline_below) {
             return self.timed(&inputs, bytes);
         }
-        let graph = self.clone();
-        self.crew.run(self.graph.width(), move || graph.timed(&inputs, bytes)).await
+        let (graph, wide) = (self.clone(), self.graph.clone());
+        self.crew.run(move || wide.width(), move || graph.timed(&inputs, bytes)).await
     }
 
     fn timed(&self, inputs: &[(String, Tensor)], bytes: u64) -> Result<Vec<(String, Tensor)>, NnError> {

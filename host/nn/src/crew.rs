@@ -17,9 +17,20 @@ use crate::error::NnError;
 /// A computation that waits, and whether its caller has gone away.
 struct Job {
     run: Box<dyn FnOnce() + Send>,
-    /// How many threads a wide one keeps busy; 0 for a narrow one.
-    width: usize,
+    width: Box<dyn Fn() -> usize + Send>,
     gone: Arc<AtomicBool>,
+}
+
+impl Job {
+    /// How many threads a wide one will keep busy, as far as is known now; 0 for a narrow one.
+    fn wide(&self) -> usize {
+        match (self.width)() {
+            // Nothing will be computed.
+            _ if self.gone.load(Ordering::Relaxed) => 0,
+            0 | 1 => 0,
+            width => width,
+        }
+    }
 }
 
 /// Says, when it is dropped, that a caller has gone away.
@@ -58,18 +69,19 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first in the queue for which there is room. A wide one that waits is not overtaken by less wide ones.
-    fn next(&self, state: &mut State) -> Option<Job> {
-        let mut held = false;
-        let room = |job: &Job| {
-            let room = job.width == 0 || !held && (state.wide == 0 || state.wide + job.width <= self.threads);
+    /// The first in the queue for which there is room, and how wide it is. A wide one that waits is not overtaken by
+    /// less wide ones.
+    fn next(&self, state: &mut State) -> Option<(Job, usize)> {
+        let (mut held, mut wide) = (false, 0);
+        let place = state.queue.iter().position(|job| {
+            wide = job.wide();
+            let room = wide == 0 || !held && (state.wide == 0 || state.wide + wide <= self.threads);
             held |= !room;
             room
-        };
-        let place = state.queue.iter().position(room)?;
+        })?;
         let job = state.queue.remove(place)?;
-        state.wide += job.width;
-        Some(job)
+        state.wide += wide;
+        Some((job, wide))
     }
 }
 
@@ -80,14 +92,14 @@ impl Crew {
         Crew { shared: Arc::new(shared) }
     }
 
-    /// Runs on one of the threads what keeps so many busy, its own among them. Dropping the future before the work began
-    /// takes it out of the queue's work.
+    /// Runs on one of the threads what keeps `width` of them busy, its own among them; asked again as long as it waits.
+    /// Dropping the future before the work began takes it out of the queue's work.
     ///
     /// # Errors
     /// [`NnError::Overloaded`] at once, where the queue is full.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        width: usize,
+        width: impl Fn() -> usize + Send + 'static,
         work: impl FnOnce() -> Result<T, NnError> + Send + 'static,
     ) -> Result<T, NnError> {
         self.run_within(self.shared.limit, width, work).await
@@ -98,13 +110,13 @@ impl Crew {
         &self,
         work: impl FnOnce() -> Result<T, NnError> + Send + 'static,
     ) -> Result<T, NnError> {
-        self.run_within(usize::MAX, 1, work).await
+        self.run_within(usize::MAX, || 1, work).await
     }
 
     async fn run_within<T: Send + 'static>(
         &self,
         limit: usize,
-        width: usize,
+        width: impl Fn() -> usize + Send + 'static,
         work: impl FnOnce() -> Result<T, NnError> + Send + 'static,
     ) -> Result<T, NnError> {
         let (answer, answered) = oneshot::channel();
@@ -115,30 +127,31 @@ impl Crew {
                 let _ = answer.send(work());
             }
         });
-        let width = if width > 1 { width } else { 0 };
-        self.enqueue(Job { run, width, gone: caller.0.clone() }, limit)?;
+        self.enqueue(Job { run, width: Box::new(width), gone: caller.0.clone() }, limit)?;
         let gone = |_| NnError::Failed("its thread ended before it was done".to_owned());
         answered.await.map_err(gone)?
     }
 
     fn enqueue(&self, job: Job, limit: usize) -> Result<(), NnError> {
         let mut state = self.shared.state();
-        if state.queue.len() >= limit {
-            // Whoever has gone away takes nobody's place.
+        let crowded = state.queue.len() >= limit;
+        let mut full = crowded;
+        if crowded {
+            // Whoever has gone away takes nobody's place, and who waits for wide ones takes no narrow one's.
             state.queue.retain(|job| !job.gone.load(Ordering::Relaxed));
+            let narrow = job.wide() == 0;
+            full = state.queue.iter().filter(|other| (other.wide() == 0) == narrow).count() >= limit;
         }
-        let free = state.idle > state.queue.len() || state.started < self.shared.threads;
-        if !free && state.queue.len() >= limit {
-            return Err(NnError::Overloaded { waiting: state.queue.len() });
-        }
-        state.queue.push_back(job);
-        if state.idle < state.queue.len() && state.started < self.shared.threads {
+        let mut started = false;
+        if state.idle <= state.queue.len() && state.started < self.shared.threads {
             let shared = self.shared.clone();
             let name = format!("purlin-nn-{}", state.started);
             match std::thread::Builder::new().name(name).spawn(move || work_off(&shared)) {
-                Ok(_) => state.started += 1,
+                Ok(_) => {
+                    state.started += 1;
+                    started = true;
+                }
                 Err(error) if state.started == 0 => {
-                    state.queue.pop_back();
                     return Err(NnError::Failed(format!("no thread could be started: {error}")));
                 }
                 Err(error) => {
@@ -146,8 +159,16 @@ impl Crew {
                 }
             }
         }
+        if full && !started && state.idle <= state.queue.len() {
+            return Err(NnError::Overloaded { waiting: state.queue.len() });
+        }
+        state.queue.push_back(job);
         drop(state);
-        self.shared.work.notify_one();
+        // Those that went away may have held up one that can go on now, for which nobody was woken.
+        match crowded {
+            true => self.shared.work.notify_all(),
+            false => self.shared.work.notify_one(),
+        }
         Ok(())
     }
 }
@@ -162,9 +183,9 @@ impl Drop for Crew {
 fn work_off(shared: &Shared) {
     loop {
         let mut state = shared.state();
-        let job = loop {
+        let (job, wide) = loop {
             match shared.next(&mut state) {
-                Some(job) => break job,
+                Some(next) => break next,
                 None if state.closed && state.queue.is_empty() => return,
                 None => {
                     state.idle += 1;
@@ -178,8 +199,8 @@ fn work_off(shared: &Shared) {
         if catch_unwind(AssertUnwindSafe(job.run)).is_err() {
             tracing::error!("a computation panicked");
         }
-        if job.width > 0 {
-            shared.state().wide -= job.width;
+        if wide > 0 {
+            shared.state().wide -= wide;
             // Any of those that wait for room may have it now; this thread takes one itself.
             shared.work.notify_all();
         }
@@ -209,7 +230,7 @@ mod tests {
                     let _ = held.recv();
                     Ok(1)
                 };
-                crew.run(1, work).await
+                crew.run(|| 1, work).await
             }
         });
         begun.await.unwrap();
@@ -219,15 +240,15 @@ mod tests {
             let ran = ran.clone();
             move || Ok(ran.fetch_add(1, Ordering::SeqCst))
         };
-        let mut second = Box::pin(crew.run(1, count(&ran)));
+        let mut second = Box::pin(crew.run(|| 1, count(&ran)));
         assert!(futures::poll!(&mut second).is_pending());
-        let refused = crew.run(1, count(&ran)).await;
+        let refused = crew.run(|| 1, count(&ran)).await;
         assert!(matches!(refused, Err(NnError::Overloaded { waiting: 1 })), "{refused:?}");
 
         drop(second);
         release.send(()).unwrap();
         assert_eq!(first.await.unwrap().unwrap(), 1);
-        assert_eq!(crew.run(1, || Ok(2)).await.unwrap(), 2);
+        assert_eq!(crew.run(|| 1, || Ok(2)).await.unwrap(), 2);
         assert_eq!(ran.load(Ordering::SeqCst), 0);
     }
 
@@ -242,7 +263,7 @@ mod tests {
                 let _ = held.recv();
                 Ok(())
             };
-            (tokio::spawn(async move { crew.run(width, work).await }), begun, release)
+            (tokio::spawn(async move { crew.run(move || width, work).await }), begun, release)
         };
         let patience = Duration::from_millis(50);
 
@@ -272,12 +293,84 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn wide_computations_that_wait_take_no_narrow_one_s_place() {
+        let crew = Arc::new(Crew::new(2, 2));
+        let (release, held) = mpsc::channel::<()>();
+        let (began, begun) = tokio::sync::oneshot::channel();
+        let first = tokio::spawn({
+            let crew = crew.clone();
+            let work = move || {
+                let _ = began.send(());
+                let _ = held.recv();
+                Ok(())
+            };
+            async move { crew.run(|| 2, work).await }
+        });
+        begun.await.unwrap();
+        let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(crew.run(|| 2, || Ok(())))).collect();
+        for wide in &mut waiting {
+            assert!(futures::poll!(wide).is_pending());
+        }
+        let refused = crew.run(|| 2, || Ok(())).await;
+        assert!(matches!(refused, Err(NnError::Overloaded { waiting: 2 })), "{refused:?}");
+        for number in 0..8 {
+            assert_eq!(crew.run(|| 1, move || Ok(number)).await.unwrap(), number);
+        }
+        release.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        for wide in waiting {
+            wide.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_turns_out_to_be_narrow_while_it_waits_no_longer_takes_turns() {
+        let crew = Arc::new(Crew::new(4, 16));
+        let width = Arc::new(AtomicUsize::new(4));
+        let known = |width: &Arc<AtomicUsize>| {
+            let width = width.clone();
+            move || width.load(Ordering::SeqCst)
+        };
+        let (turn, both) = (Arc::new(std::sync::Barrier::new(2)), Arc::new(std::sync::Barrier::new(3)));
+        let first = tokio::spawn({
+            let (crew, width, turn) = (crew.clone(), known(&width), turn.clone());
+            async move {
+                let work = move || {
+                    turn.wait();
+                    Ok(())
+                };
+                crew.run(width, work).await
+            }
+        });
+        let others: Vec<_> = (0..3)
+            .map(|_| {
+                let (crew, width, both) = (crew.clone(), known(&width), both.clone());
+                tokio::spawn(async move {
+                    let work = move || {
+                        both.wait();
+                        Ok(())
+                    };
+                    crew.run(width, work).await
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        width.store(1, Ordering::SeqCst);
+        tokio::task::spawn_blocking(move || turn.wait()).await.unwrap();
+        first.await.unwrap().unwrap();
+        // None would end if they took turns.
+        for other in others {
+            other.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
     async fn a_panic_costs_the_one_computation() {
         let crew = Crew::new(1, 1);
         for width in [1, 2] {
-            let failed = crew.run(width, || -> Result<(), NnError> { panic!("on purpose") }).await;
+            let failed = crew.run(move || width, || -> Result<(), NnError> { panic!("on purpose") }).await;
             assert!(matches!(failed, Err(NnError::Failed(_))), "{failed:?}");
         }
-        assert_eq!(crew.run(1, || Ok(3)).await.unwrap(), 3);
+        assert_eq!(crew.run(|| 1, || Ok(3)).await.unwrap(), 3);
     }
 }

@@ -139,6 +139,9 @@ fn many_threads_compute_at_once_and_outputs_outlive_the_graph() {
 #[test]
 fn what_is_spread_over_threads_is_wide_and_what_is_small_is_not() {
     let Some(ort) = library() else { return };
+    if !PathBuf::from("/proc/thread-self/schedstat").exists() {
+        return eprintln!("skipped: nothing says here for how long a thread had a processor");
+    }
     let processors = std::thread::available_parallelism().unwrap().get();
     let graph = load(&ort, "matmul").unwrap();
     let run = |size: u64| {
@@ -155,9 +158,10 @@ fn what_is_spread_over_threads_is_wide_and_what_is_small_is_not() {
     };
     assert!(narrow());
     // Until it was looked at with no other test in the pool, and with processors free for the pool's threads.
+    // At the end of every 256 it is looked at anew, and as wide as the pool for that.
     let wide = (0..600).any(|number| {
         run(1024);
-        number >= 8 && graph.width() >= processors.min(2)
+        (16..240).contains(&(number % 256)) && graph.width() >= processors.min(2)
     });
     assert!(wide, "{}", graph.width());
     assert!(narrow());

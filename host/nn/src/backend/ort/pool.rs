@@ -27,7 +27,7 @@ pub(super) struct Pool(Arc<Shared>);
 struct Shared {
     threads: usize,
     clocks: Mutex<Vec<Clock>>,
-    /// Computations that go on which may be spread over the threads.
+    /// Computations that go on and may be spread over the threads.
     inside: AtomicUsize,
     /// How many of these have ever begun.
     entered: AtomicU64,
@@ -179,7 +179,10 @@ impl Width {
         };
         let started = Instant::now();
         let answer = match self.short.load(Ordering::Relaxed) {
-            true => compute(),
+            true => {
+                let _inside = Inside::enter(pool);
+                compute()
+            }
             false => self.look(pool, compute),
         };
         self.short.store(started.elapsed() < LONG, Ordering::Relaxed);
@@ -188,43 +191,62 @@ impl Width {
 
     fn look<T>(&self, pool: &Pool, compute: impl FnOnce() -> T) -> T {
         let due = self.due();
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        let begun = self.begun.fetch_add(1, Ordering::Relaxed);
         if !due && self.known.load(Ordering::Relaxed) == 1 {
             // It keeps to its caller's thread, and disturbs nobody who is looked at.
             return compute();
         }
-        let alone = pool.0.inside.fetch_add(1, Ordering::Relaxed) == 0;
-        let entered = pool.0.entered.fetch_add(1, Ordering::Relaxed) + 1;
-        let _inside = Inside(&pool.0);
+        let inside = Inside::enter(pool);
         let times = || Some((Clock::of_this_thread()?.read()?, pool.computed()?));
-        let before = if due && alone { times() } else { None };
+        let before = if due { times() } else { None };
         let answer = compute();
         if let Some((caller_before, pool_before)) = before
-            && pool.0.entered.load(Ordering::Relaxed) == entered
+            && inside.alone()
             && let Some((caller, others)) = times()
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.add(caller.saturating_sub(caller_before), others.saturating_sub(pool_before));
             self.known.store(seen.width().min(pool.0.threads), Ordering::Relaxed);
+        } else if begun + 1 >= LOOKS {
+            // It is never alone. That it is wide is a guess, and were it wrong, all but one processor would be idle.
+            let _ = self.known.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
         }
         answer
     }
 }
 
-/// Says, when it is dropped, that a computation is over.
-struct Inside<'a>(&'a Shared);
+/// A computation in the pool. It is over when this is dropped.
+struct Inside<'a> {
+    shared: &'a Shared,
+    first: bool,
+    number: u64,
+}
+
+impl Inside<'_> {
+    fn enter(pool: &Pool) -> Inside<'_> {
+        let first = pool.0.inside.fetch_add(1, Ordering::Relaxed) == 0;
+        let number = pool.0.entered.fetch_add(1, Ordering::Relaxed) + 1;
+        Inside { shared: &pool.0, first, number }
+    }
+
+    /// Whether no other was there, nor came since.
+    fn alone(&self) -> bool {
+        self.first && self.shared.entered.load(Ordering::Relaxed) == self.number
+    }
+}
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        self.0.inside.fetch_sub(1, Ordering::Relaxed);
+        self.shared.inside.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
     use std::time::{Duration, Instant};
 
-    use super::{Clock, LONG, LOOKS, Pool, Seen, Width};
+    use super::{Clock, Inside, LONG, LOOKS, Pool, Seen, Width};
 
     #[test]
     fn a_thread_s_clock_counts_what_it_computes_and_not_what_it_waits() {
@@ -260,6 +282,11 @@ mod tests {
     fn what_is_short_is_narrow_and_what_is_not_known_is_as_wide_as_the_pool() {
         let pool = Pool::new();
         let width = Width::of_pool(pool.clone());
+        assert_eq!(Width::fixed(3).threads(), 3);
+        if width.pool.is_none() {
+            // Either there is one processor, or nothing that says what threads do.
+            return assert_eq!(width.threads(), 1);
+        }
         assert_eq!(width.threads(), pool.0.threads);
         // One that loses its processor in the middle is long too.
         let short = (0..LOOKS / 2).any(|_| {
@@ -275,7 +302,19 @@ mod tests {
             width.watch(|| std::thread::sleep(2 * LONG));
         }
         assert_eq!(width.threads(), 1, "the pool did nothing meanwhile");
-        assert_eq!(pool.0.inside.load(std::sync::atomic::Ordering::Relaxed), 0);
-        assert_eq!(Width::fixed(3).threads(), 3);
+        assert_eq!(pool.0.inside.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_never_alone_is_not_taken_to_be_wide_for_ever() {
+        let pool = Pool::new();
+        let width = Width::of_pool(pool.clone());
+        let _other = Inside::enter(&pool);
+        for _ in 0..LOOKS {
+            width.watch(|| std::thread::sleep(2 * LONG));
+        }
+        // From then on it is looked at in each period, for which it asks for the pool.
+        assert_eq!(width.known.load(Ordering::Relaxed), 1);
+        assert_eq!(width.threads(), 1);
     }
 }
