@@ -44,12 +44,14 @@ impl Pool {
     }
 
     /// How ONNX Runtime is to make it. Left to itself it starts a thread for each of the machine's processors, also of
-    /// those that this process may not use.
+    /// those that this process may not use. Between two of a graph's operators they wait awake, as ONNX Runtime has it unless it
+    /// is told otherwise, and fall asleep within a millisecond: woken for each operator they begin late, and often on the
+    /// caller's processor.
     pub(super) fn options(&self) -> ort::Result<GlobalThreadPoolOptions> {
         GlobalThreadPoolOptions::default()
             .with_intra_threads(self.0.threads)?
             .with_inter_threads(1)?
-            .with_spin_control(false)?
+            .with_spin_control(true)?
             .with_thread_manager(Threads(self.clone()))
     }
 
