@@ -1,6 +1,5 @@
-//! Operators that tract lacks and that exports of scikit-learn have.
+//! `Scaler`: what a StandardScaler of scikit-learn becomes.
 
-use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{DatumType, SpecialOps as _, TVec, TractResult, TypedModel, tensor1};
@@ -11,14 +10,7 @@ use tract_onnx::tract_hir::internal::{
     check_output_arity, ensure, expand,
 };
 
-/// tract's ONNX with these operators beside its own.
-pub(super) fn onnx() -> Onnx {
-    let mut onnx = tract_onnx::onnx();
-    onnx.op_register.insert("Scaler", scaler);
-    onnx
-}
-
-/// `ai.onnx.ml.Scaler`, what a StandardScaler becomes: (x - offset) * scale, for each feature or for all.
+/// (x - offset) * scale, for each feature or for all.
 #[derive(Clone, Debug, PartialEq)]
 struct Scaler {
     offset: Vec<f32>,
@@ -27,7 +19,7 @@ struct Scaler {
 
 impl Eq for Scaler {}
 
-fn scaler(_: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+pub(super) fn read(_: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
     let offset = node.get_attr_opt_vec("offset")?.unwrap_or_else(|| vec![0.0]);
     let scale = node.get_attr_opt_vec("scale")?.unwrap_or_else(|| vec![1.0]);
     Ok((expand(Scaler { offset, scale }), Vec::new()))
