@@ -4,6 +4,7 @@
 //! [`Plugin`]: crate::Plugin
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -209,12 +210,12 @@ async fn admit<I: Invocation>(
     let slot = shared.enter(held, until).await?;
     let deadline = latest(Instant::now());
     let core = Arc::clone(plugin);
-    let call = async move {
+    let call = Box::pin(async move {
         let _held = (place, slot, InFlight::new(&core));
         let account = origin.account.clone();
-        let answer = quota::charged(account, in_instance(&core, origin, deadline, invocation));
-        core.host.ticker.during(answer).await
-    };
+        let answer = pin!(in_instance(&core, origin, deadline, invocation));
+        core.host.ticker.during(pin!(quota::charged(account, answer))).await
+    });
     plugin.host.crew.run(call).await?
 }
 
@@ -232,10 +233,8 @@ async fn in_instance<I: Invocation>(
         invocation.invoke(&mut store, &instance, &plugin.exports).await
     };
     // The clock that ends a running plugin does not see one that waits for the host.
-    let answer = match tokio::time::timeout_at(deadline.into(), call).await {
-        Ok(answer) => answer,
-        Err(_) => Err(wasmtime::Error::new(DeadlinePassed)),
-    };
+    let answer = tokio::time::timeout_at(deadline.into(), pin!(call)).await;
+    let answer = answer.unwrap_or_else(|_| Err(wasmtime::Error::new(DeadlinePassed)));
     let state = store.data();
     if let Some(wasi) = &state.wasi {
         for line in wasi.printed() {
@@ -252,15 +251,16 @@ async fn in_instance<I: Invocation>(
 /// Instantiates once, to find at load time what would fail every call.
 pub(crate) async fn probe(plugin: &Arc<Core>) -> Result<(), CallError> {
     let core = Arc::clone(plugin);
-    let probe = async move {
+    let probe = Box::pin(async move {
         let origin = Origin::outermost(&core, &Subject::none());
         let mut store = store(&core, origin, Instant::now() + core.limits.deadline, None);
-        let loaded = match core.host.ticker.during(core.pre.instantiate_async(&mut store)).await {
+        let instance = core.host.ticker.during(pin!(core.pre.instantiate_async(&mut store))).await;
+        let loaded = match instance {
             Ok(instance) => core.exports.check(&mut store, &instance),
             Err(error) => Err(error),
         };
         loaded.map_err(|error| verdict(&core, store.data(), "start", core.limits.deadline, &error))
-    };
+    });
     let until = Instant::now() + plugin.limits.deadline;
     let place = plugin.host.outer.enter(&plugin.held.outer, until).await?;
     let probed = plugin.host.crew.run(probe).await?;

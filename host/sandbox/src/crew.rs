@@ -3,6 +3,7 @@
 //! that none holds up the caller's runtime, whatever the plugin does.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::task::Poll;
 
 use tokio::runtime::{Builder, Runtime};
@@ -27,12 +28,11 @@ impl Crew {
     }
 
     /// Runs `call` to its end: here while it does not yield, on the crew from then on. Dropping the future drops the
-    /// call.
+    /// call. It comes in a box, because each function that a future is passed through by value copies it.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        call: impl Future<Output = T> + Send + 'static,
+        mut call: Pin<Box<impl Future<Output = T> + Send + 'static>>,
     ) -> Result<T, CallError> {
-        let mut call = Box::pin(call);
         if let Poll::Ready(answer) = futures::poll!(call.as_mut()) {
             return Ok(answer);
         }

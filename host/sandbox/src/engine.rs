@@ -4,7 +4,7 @@
 //! threads, no nondeterminism that a plugin could read, every pool of a fixed size.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -152,8 +152,7 @@ impl Ticker {
 
     /// Keeps the clock running while `call` has a thread. While it waits for the host there is nothing to interrupt, and
     /// what it waits for would lose time to each tick.
-    pub(crate) async fn during<T>(&self, call: impl Future<Output = T>) -> T {
-        let mut call = pin!(call);
+    pub(crate) async fn during<T>(&self, mut call: Pin<&mut impl Future<Output = T>>) -> T {
         poll_fn(|context| {
             let _running = self.running();
             call.as_mut().poll(context)

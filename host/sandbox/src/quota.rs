@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -218,8 +218,10 @@ impl Drop for Charge<'_> {
 }
 
 /// Runs a call and charges what it takes.
-pub(crate) async fn charged<T>(account: Option<Arc<Account>>, call: impl Future<Output = T>) -> T {
-    let mut call = pin!(call);
+pub(crate) async fn charged<T>(
+    account: Option<Arc<Account>>,
+    mut call: Pin<&mut impl Future<Output = T>>,
+) -> T {
     let Some(account) = account else { return call.await };
     poll_fn(|context| {
         let _charge = (!CHARGED.replace(true)).then(|| Charge { account: &account, started: Instant::now() });
@@ -230,6 +232,8 @@ pub(crate) async fn charged<T>(account: Option<Arc<Account>>, call: impl Future<
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -275,12 +279,12 @@ mod tests {
     async fn a_call_within_a_call_is_charged_once() {
         let account = Arc::new(Account::new("a", CORE, Instant::now()));
         let spin = |millis| std::thread::sleep(Duration::from_millis(millis));
-        let inner = charged(Some(Arc::clone(&account)), async move { spin(20) });
-        charged(Some(Arc::clone(&account)), async move {
+        let inner = charged(Some(Arc::clone(&account)), pin!(async move { spin(20) }));
+        let outer = async move {
             inner.await;
             tokio::time::sleep(Duration::from_millis(60)).await;
-        })
-        .await;
+        };
+        charged(Some(Arc::clone(&account)), pin!(outer)).await;
         let used = account.usage().time;
         assert!((Duration::from_millis(20)..Duration::from_millis(40)).contains(&used), "{used:?}");
     }

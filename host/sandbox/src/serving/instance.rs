@@ -1,6 +1,7 @@
 //! One instance that holds a loaded model: its store lives as long as it does, and each call has a deadline of its own.
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -97,7 +98,7 @@ impl ModelInstance {
             let (metadata,) = functions.metadata.call_async(&mut store, (model,)).await?;
             Ok(Ok((functions, model, convert::metadata(metadata)?)))
         };
-        let loaded = clock.run(loading).await;
+        let loaded = clock.run(pin!(loading)).await;
         let (functions, model, metadata) = clock.finish(&store, loaded)?;
         let timeout = request.timeout;
         let instance = ModelInstance { plugin, store, functions, model, timeout, sound: true, _place: place };
@@ -129,7 +130,7 @@ impl ModelInstance {
             let (answer,) = functions.infer.call_async(&mut *store, (self.model, lowered)).await?;
             convert::answered(store, answer)
         };
-        let answer = clock.run(asking).await;
+        let answer = clock.run(pin!(asking)).await;
         self.finish(clock, answer)
     }
 
@@ -146,7 +147,7 @@ impl ModelInstance {
             let (prompt_tokens,) = functions.prompt_tokens.call_async(&mut *store, (generation,)).await?;
             Ok(Ok(Running { generation, prompt_tokens }))
         };
-        let running = clock.run(asking).await;
+        let running = clock.run(pin!(asking)).await;
         self.finish(clock, running)
     }
 
@@ -154,15 +155,15 @@ impl ModelInstance {
         let clock = self.start("next");
         let asking =
             async { Ok(self.functions.next.call_async(&mut self.store, (running.generation,)).await?.0) };
-        let chunk = clock.run(asking).await;
+        let chunk = clock.run(pin!(asking)).await;
         Ok(self.finish(clock, chunk)?.map(convert::chunk))
     }
 
     /// Gives back what a generation holds in the instance.
     pub(super) async fn end(&mut self, running: Running) -> Result<(), CallError> {
         let clock = self.start("end");
-        let ended =
-            clock.run(async { running.generation.resource_drop_async(&mut self.store).await.map(Ok) }).await;
+        let ending = async { running.generation.resource_drop_async(&mut self.store).await.map(Ok) };
+        let ended = clock.run(pin!(ending)).await;
         self.finish(clock, ended)
     }
 
@@ -221,7 +222,7 @@ impl Clock {
     }
 
     /// Ends what waits for the host for too long; the engine's clock ends what computes for too long.
-    async fn run<T>(&self, call: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+    async fn run<T>(&self, call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>) -> wasmtime::Result<T> {
         let until = self.started + self.timeout;
         let call = tokio::time::timeout_at(until.into(), self.plugin.host.ticker.during(call));
         call.await.unwrap_or_else(|_| Err(call::deadline_passed()))

@@ -117,7 +117,7 @@ impl Plugin {
 impl Shared {
     async fn load(&self) -> Result<(ModelInstance, ModelMetadata), CallError> {
         let (plugin, request) = (Arc::clone(&self.plugin), self.request.clone());
-        self.plugin.host.crew.run(ModelInstance::load(plugin, request)).await?
+        self.plugin.host.crew.run(Box::pin(ModelInstance::load(plugin, request))).await?
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
@@ -144,7 +144,8 @@ impl Shared {
         let place = Place { shared: Arc::clone(self), _permit: permit };
         let instance = match kept {
             Some(instance) => instance,
-            None => self.load().await.map_err(convert::not_loaded)?.0,
+            // Seldom, and larger than all else that a request holds.
+            None => Box::pin(self.load()).await.map_err(convert::not_loaded)?.0,
         };
         Ok((instance, place))
     }
@@ -209,12 +210,12 @@ impl ServedModel for PluginModel {
         let (mut instance, _place) = shared.instance().await?;
         let size = request.inputs.iter().map(|(_, tensor)| tensor.data().len()).sum();
         let counted = Arc::clone(shared);
-        let call = async move {
+        let call = Box::pin(async move {
             let began = Instant::now();
             let answer = instance.infer(request).await;
             counted.count(began);
             (instance, answer)
-        };
+        });
         let (instance, answer) = shared.plugin.host.crew.run(call).await.map_err(InferError::from)?;
         if instance.is_sound() {
             shared.put_back(instance);
@@ -226,12 +227,12 @@ impl ServedModel for PluginModel {
         let shared = Arc::clone(&self.shared);
         let (mut instance, place) = shared.instance().await?;
         let counted = Arc::clone(&shared);
-        let call = async move {
+        let call = Box::pin(async move {
             let began = Instant::now();
             let running = instance.generate(request).await;
             counted.count(began);
             (instance, running)
-        };
+        });
         let (instance, running) = shared.plugin.host.crew.run(call).await.map_err(InferError::from)?;
         let running = match running {
             Ok(running) => running,
@@ -262,12 +263,12 @@ struct Lent {
 async fn next(mut lent: Lent) -> Option<(Result<Chunk, InferError>, Option<Lent>)> {
     let (mut instance, mut running) = (lent.instance.take()?, lent.running.take()?);
     let counted = Arc::clone(&lent.shared);
-    let call = async move {
+    let call = Box::pin(async move {
         let began = Instant::now();
         let chunk = instance.next(&mut running).await;
         counted.count(began);
         (instance, running, chunk)
-    };
+    });
     let (instance, running, chunk) = match lent.shared.plugin.host.crew.run(call).await {
         Ok(done) => done,
         Err(error) => return Some((Err(error.into()), None)),
