@@ -1,7 +1,7 @@
 //! Bodies: what is sent back, in one piece, in a few or as a stream; and a request's body read to its end within its limits.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -208,7 +208,7 @@ where
     if announced.is_some_and(|length| length > limits.size as u64) {
         return Err(too_large());
     }
-    let whole = async {
+    let whole = pin!(async {
         let mut first = Bytes::new();
         let mut more: Option<BytesMut> = None;
         let mut held = None;
@@ -243,7 +243,7 @@ where
             all.extend_from_slice(&data);
         }
         Ok((more.map_or(first, BytesMut::freeze), held))
-    };
+    });
     match tokio::time::timeout(limits.time, whole).await {
         Ok(read) => read,
         Err(_) => Err(Failure::new(

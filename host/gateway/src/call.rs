@@ -125,12 +125,15 @@ impl Call {
     }
 
     /// Reads the body to its end.
-    pub(crate) async fn read(&mut self, request: Request) -> Result<(Bytes, Option<Buffered>), Failure> {
-        let (parts, body) = request.into_parts();
-        let (bytes, held) = self.read_raw(&parts.headers, body).await?;
-        let bytes = decompress(&parts.headers, bytes, self.core.config.max_body)?;
+    pub(crate) async fn read(
+        &mut self,
+        headers: &HeaderMap,
+        body: RequestBody,
+    ) -> Result<(Bytes, Option<Buffered>), Failure> {
+        let (bytes, held) = self.read_raw(headers, body).await?;
+        let bytes = decompress(headers, bytes, self.core.config.max_body)?;
         if let Some(served) = self.served.clone() {
-            self.log(&served, &bytes, &parts.headers);
+            self.log(&served, &bytes, headers);
         }
         Ok((bytes, held))
     }

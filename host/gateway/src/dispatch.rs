@@ -1,5 +1,6 @@
 //! From a request to who answers it: the route by host or path, the token, the protocol by the path.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -62,17 +63,23 @@ pub(crate) async fn answer_at(
         status = tracing::field::Empty,
     );
     let uri = request.uri().clone();
-    let result = async {
+    let answered = pin!(async {
         authorize(&call, request.headers())?;
-        match relay::relay(&call, request, false).await? {
-            Relayed::Answered(response) => {
-                call.relayed = true;
-                Ok(response)
-            }
-            Relayed::Here(request) => route(&mut call, behind, request).await,
-        }
-    };
-    let mut response = match result.instrument(span.clone()).await {
+        let request = match relay::elsewhere(&call, &request) {
+            None => request,
+            Some(gateway) => match Box::pin(relay::hand_on(&call, request, gateway, false)).await? {
+                Relayed::Answered(response) => {
+                    call.relayed = true;
+                    return Ok(response);
+                }
+                Relayed::Here(request) => request,
+            },
+        };
+        route(&mut call, behind, request).await
+    })
+    .instrument(span.clone())
+    .await;
+    let mut response = match answered {
         Ok(response) => call.log_answer(response),
         Err(failure) => failed(&failure, error_form(&uri.path()[behind..])),
     };

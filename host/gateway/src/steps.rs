@@ -27,7 +27,8 @@ pub(crate) async fn answer(call: &mut Call, request: Request) -> Result<Response
         return Err(Failure::new(StatusCode::LOOP_DETECTED, message));
     }
     let authorization = request.headers().get(header::AUTHORIZATION).cloned();
-    let (body, _held) = call.read(request).await?;
+    let (parts, body) = request.into_parts();
+    let (body, _held) = call.read(&parts.headers, body).await?;
     let limit = call.route.timeout.unwrap_or(call.core.config.request_timeout);
     let deadline = Deadline::after(call.started, limit);
     let route = call.route.clone();

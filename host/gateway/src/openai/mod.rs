@@ -43,7 +43,7 @@ pub(crate) async fn answer(
     let headers = request.headers().clone();
     let (parts, body) = request.into_parts();
     // Which model it is says the body, so that it is read before anything else.
-    let (bytes, _held) = call.read(Request::from_parts(parts.clone(), body)).await?;
+    let (bytes, _held) = call.read(&parts.headers, body).await?;
     let body = object(&bytes)?;
     let fields = Fields(&body);
     let served = match fields.text("model")? {

@@ -40,7 +40,8 @@ pub(crate) async fn predict(
     request: Request,
 ) -> Result<Response<Body>, Failure> {
     check_content_type(request.headers())?;
-    let (bytes, _held) = call.read(request).await?;
+    let (parts, body) = request.into_parts();
+    let (bytes, _held) = call.read(&parts.headers, body).await?;
     let deadline = call.deadline(served);
     let metadata = call.core.metadata(served, deadline).await?;
     let (mut request, layout) = parse_predict(&bytes, &metadata.inputs)?;
@@ -56,7 +57,8 @@ pub(crate) async fn explain(
     request: Request,
 ) -> Result<Response<Body>, Failure> {
     check_content_type(request.headers())?;
-    let (bytes, _held) = call.read(request).await?;
+    let (parts, body) = request.into_parts();
+    let (bytes, _held) = call.read(&parts.headers, body).await?;
     let explainer = call.route.explainer.clone().unwrap_or_else(|| served.clone());
     let deadline = call.deadline(&explainer);
     let mut metadata: Arc<ModelMetadata> = call.core.metadata(&explainer, deadline).await?;

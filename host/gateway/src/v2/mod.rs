@@ -15,7 +15,7 @@ pub(crate) use request::resolve_shape;
 pub use request::{InferCall, parse_infer};
 
 use crate::body::{Body, Buffered};
-use crate::call::{Call, Request, check_content_type, json as json_body, json_value};
+use crate::call::{Call, Request, RequestBody, check_content_type, json as json_body, json_value};
 use crate::core::{Core, Deadline, text_only};
 use crate::endpoint::{Endpoint, Name};
 use crate::failure::Failure;
@@ -119,7 +119,8 @@ pub(crate) async fn infer(
     if served.config.container {
         return Box::pin(proxy::forward(call, &served, request)).await;
     }
-    let Content { bytes, header_length, _held } = content(call, request).await?;
+    let (parts, body) = request.into_parts();
+    let Content { bytes, header_length, _held } = content(call, &parts.headers, body).await?;
     infer_bytes(call, &served, &bytes, header_length, false).await
 }
 
@@ -134,7 +135,8 @@ pub(crate) async fn explain(
     if explainer.config.container {
         return proxy::forward(call, &explainer, request).await;
     }
-    let Content { bytes, header_length, _held } = content(call, request).await?;
+    let (parts, body) = request.into_parts();
+    let Content { bytes, header_length, _held } = content(call, &parts.headers, body).await?;
     infer_bytes(call, &explainer, &bytes, header_length, true).await
 }
 
@@ -149,7 +151,8 @@ pub(crate) async fn generate(
     if served.config.container {
         return proxy::forward(call, &served, request).await;
     }
-    let Content { bytes, header_length, _held } = content(call, request).await?;
+    let (parts, body) = request.into_parts();
+    let Content { bytes, header_length, _held } = content(call, &parts.headers, body).await?;
     if header_length.is_some() || request::has_inputs(&bytes) {
         return infer_bytes(call, &served, &bytes, header_length, false).await;
     }
@@ -158,7 +161,8 @@ pub(crate) async fn generate(
 
 /// `POST /v2/repository/index`
 pub(crate) async fn index(call: &mut Call, request: Request) -> Result<Response<Body>, Failure> {
-    let (bytes, _held) = call.read(request).await?;
+    let (parts, body) = request.into_parts();
+    let (bytes, _held) = call.read(&parts.headers, body).await?;
     let ready = match bytes.is_empty() {
         true => false,
         false => Fields(&object(&bytes)?).flag("ready")?,
@@ -196,7 +200,6 @@ pub(crate) fn index_of(call: &Call, only_ready: bool) -> Vec<IndexEntry> {
     entries.filter(|entry| !only_ready || entry.state == "READY").collect()
 }
 
-/// Answers a request whose body was read.
 /// The body of a request for inference.
 struct Content {
     bytes: Bytes,
@@ -206,13 +209,14 @@ struct Content {
     _held: Option<Buffered>,
 }
 
-async fn content(call: &mut Call, request: Request) -> Result<Content, Failure> {
-    check_content_type(request.headers())?;
-    let header_length = header_length(request.headers())?;
-    let (bytes, held) = call.read(request).await?;
+async fn content(call: &mut Call, headers: &HeaderMap, body: RequestBody) -> Result<Content, Failure> {
+    check_content_type(headers)?;
+    let header_length = header_length(headers)?;
+    let (bytes, held) = call.read(headers, body).await?;
     Ok(Content { bytes, header_length, _held: held })
 }
 
+/// Answers a request whose body was read.
 async fn infer_bytes(
     call: &Call,
     served: &Arc<Served>,
