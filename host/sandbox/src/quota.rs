@@ -279,9 +279,9 @@ mod tests {
     async fn a_call_within_a_call_is_charged_once() {
         let account = Arc::new(Account::new("a", CORE, Instant::now()));
         let spin = |millis| std::thread::sleep(Duration::from_millis(millis));
-        let inner = charged(Some(Arc::clone(&account)), pin!(async move { spin(20) }));
+        let inner = Arc::clone(&account);
         let outer = async move {
-            inner.await;
+            charged(Some(inner), pin!(async move { spin(20) })).await;
             tokio::time::sleep(Duration::from_millis(60)).await;
         };
         charged(Some(Arc::clone(&account)), pin!(outer)).await;

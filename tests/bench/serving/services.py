@@ -100,7 +100,7 @@ class MlServer:
         model = {"name": "digits", "implementation": implementation, "parameters": {"uri": str(file)}}
         (directory / "model-settings.json").write_text(json.dumps(model))
 
-    def start(self):
+    def __enter__(self):
         began = time.monotonic()
         log = open(self.directory / "log", "wb")
         self.process = subprocess.Popen(
@@ -122,7 +122,7 @@ class MlServer:
         pids = [self.process.pid, *processes.children(self.process.pid)]
         return sum(processes.resident_bytes(pid) for pid in pids)
 
-    def stop(self):
+    def __exit__(self, *_):
         # It does not always end by itself, and nothing of it is needed any more.
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
