@@ -65,17 +65,13 @@ pub(crate) async fn answer_at(
     let uri = request.uri().clone();
     let answered = pin!(async {
         authorize(&call, request.headers())?;
-        let request = match relay::elsewhere(&call, &request) {
-            None => request,
-            Some(gateway) => match Box::pin(relay::hand_on(&call, request, gateway, false)).await? {
-                Relayed::Answered(response) => {
-                    call.relayed = true;
-                    return Ok(response);
-                }
-                Relayed::Here(request) => request,
-            },
-        };
-        route(&mut call, behind, request).await
+        match relay::relay(&call, request, false).await? {
+            Relayed::Answered(response) => {
+                call.relayed = true;
+                Ok(response)
+            }
+            Relayed::Here(request) => route(&mut call, behind, request).await,
+        }
     })
     .instrument(span.clone())
     .await;

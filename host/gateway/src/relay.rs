@@ -23,29 +23,27 @@ pub(crate) enum Relayed {
     Here(Request),
 }
 
-/// The gateway that a request is to be handed on to, if its models are another's.
-pub(crate) fn elsewhere(call: &Call, request: &Request) -> Option<String> {
-    let placed = call.route.placed.as_ref()?;
+/// Hands a request on, if its models are another gateway's.
+pub(crate) async fn relay(call: &Call, request: Request, grpc: bool) -> Result<Relayed, Failure> {
+    let Some(placed) = &call.route.placed else { return Ok(Relayed::Here(request)) };
     if request.headers().contains_key(RELAYED) {
-        return None;
+        return Ok(Relayed::Here(request));
     }
-    let gateway = call.core.models.elsewhere(&placed.group, &placed.models)?;
-    // One that is too large is refused here.
-    let too_large = length(request).is_some_and(|length| length > call.core.config.max_body as u64);
-    (!too_large).then_some(gateway)
+    match call.core.models.elsewhere(&placed.group, &placed.models) {
+        // One that is too large is refused here.
+        Some(_) if length(&request).is_some_and(|length| length > call.core.config.max_body as u64) => {
+            Ok(Relayed::Here(request))
+        }
+        Some(gateway) => Box::pin(hand_on(call, request, gateway, grpc)).await,
+        None => Ok(Relayed::Here(request)),
+    }
 }
 
 fn length(request: &Request) -> Option<u64> {
     http_body::Body::size_hint(request.body()).exact()
 }
 
-/// Hands a request on to another gateway.
-pub(crate) async fn hand_on(
-    call: &Call,
-    request: Request,
-    mut gateway: String,
-    grpc: bool,
-) -> Result<Relayed, Failure> {
+async fn hand_on(call: &Call, request: Request, mut gateway: String, grpc: bool) -> Result<Relayed, Failure> {
     let Some(placed) = &call.route.placed else { return Ok(Relayed::Here(request)) };
     // The other gateway knows the model's own limit, and keeps it; this is for one that no longer answers.
     let limit = call.longest().saturating_add(call.core.config.body_timeout);

@@ -53,12 +53,9 @@ async fn route(core: &Arc<Core>, request: Request) -> Result<Response<Body>, Fai
     let behind = request.uri().path().len() - path.len();
     let mut call = Call::new(core.clone(), place.clone(), behind, request.headers());
     authorize(&call, request.headers())?;
-    let mut request = match relay::elsewhere(&call, &request) {
-        None => request,
-        Some(gateway) => match Box::pin(relay::hand_on(&call, request, gateway, true)).await? {
-            Relayed::Answered(response) => return Ok(response),
-            Relayed::Here(request) => request,
-        },
+    let mut request = match relay::relay(&call, request, true).await? {
+        Relayed::Answered(response) => return Ok(response),
+        Relayed::Here(request) => request,
     };
     // Who speaks another protocol to containers names the model beside the message.
     if let Some(name) = call.named_by_header(request.headers()).map(str::to_owned) {

@@ -8,6 +8,10 @@ mod normalizer;
 mod scaler;
 
 use tract_onnx::Onnx;
+use tract_onnx::prelude::DatumType;
+use tract_onnx::tract_hir::internal::{
+    InferenceResult, Solver, TensorProxy, check_input_arity, check_output_arity,
+};
 
 /// tract's ONNX with these operators beside its own, and before them.
 pub(super) fn onnx() -> Onnx {
@@ -16,4 +20,17 @@ pub(super) fn onnx() -> Onnx {
     onnx.op_register.insert("Normalizer", normalizer::read);
     onnx.op_register.insert("Scaler", scaler::read);
     onnx
+}
+
+/// What is known of an operator that makes FP32 of the same shape of its input.
+fn same_shape<'p>(
+    solver: &mut Solver<'_>,
+    inputs: &'p [TensorProxy],
+    outputs: &'p [TensorProxy],
+) -> InferenceResult {
+    check_input_arity(inputs, 1)?;
+    check_output_arity(outputs, 1)?;
+    solver.equals(&outputs[0].datum_type, DatumType::F32)?;
+    solver.equals(&inputs[0].shape, &outputs[0].shape)?;
+    Ok(())
 }

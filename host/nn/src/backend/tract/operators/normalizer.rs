@@ -8,8 +8,8 @@ use tract_onnx::prelude::{
 use tract_onnx::tract_core::ops::cast::cast;
 use tract_onnx::tract_hir::internal::{
     DatumTypeExt as _, EvalContext, EvalOp, Expansion, InferenceOp, InferenceResult, Op, OutletId, Solver,
-    StaticName, TValue, TensorProxy, TypedOp, args_1, as_op, bail, check_input_arity, check_output_arity,
-    ensure, expand, op_as_typed_op, op_out_of_plan,
+    StaticName, TValue, TensorProxy, TypedOp, args_1, as_op, bail, ensure, expand, op_as_typed_op,
+    op_out_of_plan,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +55,7 @@ impl Expansion for Normalizer {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        check_input_arity(inputs, 1)?;
-        check_output_arity(outputs, 1)?;
-        solver.equals(&outputs[0].datum_type, DatumType::F32)?;
-        solver.equals(&inputs[0].shape, &outputs[0].shape)?;
-        Ok(())
+        super::same_shape(solver, inputs, outputs)
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {

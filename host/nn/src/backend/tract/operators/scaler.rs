@@ -6,8 +6,7 @@ use tract_onnx::prelude::{DatumType, SpecialOps as _, TVec, TractResult, TypedMo
 use tract_onnx::tract_core::ops::cast::cast;
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_hir::internal::{
-    Expansion, InferenceOp, InferenceResult, OutletId, Solver, StaticName, TensorProxy, check_input_arity,
-    check_output_arity, ensure, expand,
+    Expansion, InferenceOp, InferenceResult, OutletId, Solver, StaticName, TensorProxy, ensure, expand,
 };
 
 /// (x - offset) * scale, for each feature or for all.
@@ -36,11 +35,7 @@ impl Expansion for Scaler {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        check_input_arity(inputs, 1)?;
-        check_output_arity(outputs, 1)?;
-        solver.equals(&outputs[0].datum_type, DatumType::F32)?;
-        solver.equals(&inputs[0].shape, &outputs[0].shape)?;
-        Ok(())
+        super::same_shape(solver, inputs, outputs)
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
